@@ -1,0 +1,77 @@
+"""The contract of one table, as the rest of Headwater reads it."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import pyarrow as pa
+
+from headwater.contracts.types import arrow_type
+
+Layer: TypeAlias = Literal["bronze", "silver", "gold"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `type` is its Spark SQL type, the rest are rules on its values."""
+
+    name: str
+    type: str
+    description: str = ""
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+    pattern: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    classification: str | None = None
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        return arrow_type(self.type)
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A column whose value, unless null, is the key of a row of a Silver parent."""
+
+    column: str
+    parent: str
+    parent_column: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One table: where it lies below the lake, what its columns are, and how a newer version of a row is told.
+
+    `cursor` is the column by which row versions are ordered (and, in Bronze, read from the source); `tie_break` is
+    the source column that decides at equal cursors, before landing order does. `deletion` is the boolean column that
+    marks a version as the deletion of its key.
+    """
+
+    layer: Layer
+    name: str
+    path: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    cursor: str | None = None
+    tie_break: str | None = None
+    deletion: str | None = None
+    partition_by: tuple[str, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    description: str = ""
+
+    @property
+    def table(self) -> str:
+        """The name people use: `silver.orders`."""
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """Every column, nullable: what is required is a row rule, not a property of the file."""
+        return pa.schema([pa.field(column.name, column.arrow_type) for column in self.columns])
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        return next(column for column in self.columns if column.name == name)

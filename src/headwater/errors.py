@@ -1,0 +1,63 @@
+"""Every deliberate error of Headwater.
+
+    HeadwaterError
+    ├── ConfigurationError        a setting, contract or secret is wrong: fix a file, run again
+    ├── SourceError
+    │   ├── SourceUnavailable     a source did not answer: a retry may help
+    │   └── SourceRejected        a source refused us or shows what the contract does not allow: a retry does not help
+    ├── CommitRefused             another writer committed this span first: look again at what is left to do
+    ├── BalanceBroken             rows of a batch have no end, or more than one
+    ├── GateFailed                a critical check failed, raised or was not evaluated: nothing was published
+    ├── LakeError                 the lake's own files say something that they must not
+    └── SandboxError              a stand-in does not start, stop or answer
+
+A message says what happened, where, and how to fix it, in one sentence or two, and never holds a credential.
+"""
+
+
+class HeadwaterError(Exception):
+    """The root: anything below it is shown to people as its message alone."""
+
+
+class ConfigurationError(HeadwaterError):
+    """A setting, contract or secret is wrong; names the file and the key."""
+
+
+class SourceError(HeadwaterError):
+    """Reading a source failed; names the source."""
+
+    def __init__(self, source: str, message: str) -> None:
+        super().__init__(f"{source}: {message}")
+        self.source = source
+
+
+class SourceUnavailable(SourceError):
+    """The source did not answer, or not in time: the run retries."""
+
+    def __init__(self, source: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(source, message)
+        self.retry_after_s = retry_after_s
+
+
+class SourceRejected(SourceError):
+    """The source refused the login, the right or the query: retrying does not help."""
+
+
+class CommitRefused(HeadwaterError):
+    """A commit's version is not above the one the table records: its span is done by somebody else."""
+
+
+class BalanceBroken(HeadwaterError):
+    """The rows that went in are not the rows that came to an end."""
+
+
+class GateFailed(HeadwaterError):
+    """A critical check failed, raised or was not evaluated: the table keeps its version."""
+
+
+class LakeError(HeadwaterError):
+    """A table of the lake is not as Headwater left it."""
+
+
+class SandboxError(HeadwaterError):
+    """A stand-in does not start, stop or answer."""
