@@ -1,0 +1,116 @@
+"""What happens in a run, told to observers at the instant it happens.
+
+Observers are callables of one event. They see and cannot break: what they raise is logged and forgotten. The events
+around a commit (`Staged`, `Committing`, `Committed`, `Recorded`) are the instants between which a process may die.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from headwater.run.report import RunReport, TableReport
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """Which tables will be moved forward, in order, and the instant that the run holds to be now."""
+
+    run_id: str
+    at: datetime
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TableStarted:
+    table: str
+    layer: str
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """Rows read so far of one table's source."""
+
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The refused rows of an attempt are in quarantine or rejects."""
+
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files are written which no commit names yet."""
+
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The gate begins to evaluate a batch and its candidate."""
+
+    table: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    table: str
+    success: bool
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Committing:
+    """The commit is about to be put; the `txn` check comes after this."""
+
+    table: str
+    txn: int
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The log entry is there; the state store does not know yet."""
+
+    table: str
+    version: int
+    txn: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The state store has what the commit said."""
+
+    table: str
+
+
+@dataclass(frozen=True)
+class TableFinished:
+    report: TableReport
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    report: RunReport
+
+
+Event: TypeAlias = (
+    RunStarted
+    | TableStarted
+    | Progressed
+    | Refused
+    | Staged
+    | Judging
+    | Judged
+    | Committing
+    | Committed
+    | Recorded
+    | TableFinished
+    | RunFinished
+)
+Observer: TypeAlias = Callable[[Event], None]
