@@ -272,7 +272,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def _read_yaml(file: Path, folder: Path) -> dict[str, Any]:
     try:
         with file.open(encoding="utf-8") as stream:
-            values = yaml.load(stream, _UniqueKeys)  # noqa: S506: a SafeLoader
+            values = yaml.load(stream, _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         found = sorted(str(each.relative_to(folder)) for each in folder.glob("config/*.yaml") if each.name != "dq.yaml")
         hint = f"; found here: {', '.join(found)}" if found else "; run from the project folder or give --config"
