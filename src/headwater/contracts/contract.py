@@ -12,7 +12,11 @@ Layer: TypeAlias = Literal["bronze", "silver", "gold"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `type` is its Spark SQL type, the rest are rules on its values."""
+    """One column: `type` is its Spark SQL type, the rest are rules on its values.
+
+    `minimum` and `maximum` may be met, `exclusive_minimum` and `exclusive_maximum` may not. `classification` is
+    `pii:<kind>` or `sensitive`.
+    """
 
     name: str
     type: str
@@ -22,6 +26,8 @@ class Column:
     pattern: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    exclusive_minimum: float | None = None
+    exclusive_maximum: float | None = None
     classification: str | None = None
 
     @property
@@ -44,7 +50,8 @@ class Contract:
 
     `cursor` is the column by which row versions are ordered (and, in Bronze, read from the source); `tie_break` is
     the source column that decides at equal cursors, before landing order does. `deletion` is the boolean column that
-    marks a version as the deletion of its key.
+    marks a version as the deletion of its key; Bronze keeps it, a Silver function returns it and Silver does not.
+    `required` on a Bronze column means that the source must have it; anywhere else, that no row lacks a value.
     """
 
     layer: Layer
@@ -58,6 +65,7 @@ class Contract:
     partition_by: tuple[str, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     description: str = ""
+    owner: str = ""
 
     @property
     def table(self) -> str:
@@ -73,5 +81,11 @@ class Contract:
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
+    @property
+    def ddl(self) -> str:
+        """The columns as Spark SQL spells a schema."""
+        return ", ".join(f"`{column.name}` {column.type}" for column in self.columns)
+
     def column(self, name: str) -> Column:
+        """The column of that name; raises `StopIteration` where there is none."""
         return next(column for column in self.columns if column.name == name)
