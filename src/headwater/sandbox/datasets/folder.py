@@ -1,0 +1,173 @@
+"""The dataset folder: every file and column of it, and how one is written."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+UTC = pa.timestamp("us", tz="UTC")
+_HEADERS = pa.list_(pa.struct([pa.field("key", pa.string(), nullable=False), pa.field("value", pa.binary())]))
+
+
+def _key(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+def _table(*columns: pa.Field, deletable: bool = True) -> pa.Schema:
+    deleted = [pa.field("_deleted_at", UTC)] if deletable else []
+    return pa.schema([*columns, _key("_visible_at", UTC), *deleted])
+
+
+def _texts(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.string()) for name in names]
+
+
+_MESSAGES = _table(
+    _key("partition", pa.int32()),
+    pa.field("key", pa.string()),
+    pa.field("value", pa.binary()),
+    pa.field("headers", _HEADERS),
+    _key("timestamp", UTC),
+    deletable=False,
+)
+_STAMPS = [_key("CreatedDate", UTC), _key("LastModifiedDate", UTC), _key("SystemModstamp", UTC)]
+
+SOURCE_SCHEMAS: dict[str, pa.Schema] = {
+    "snowflake/ORDERS": _table(
+        _key("ORDER_ID", pa.string()),
+        pa.field("CUSTOMER_ID", pa.string()),
+        pa.field("ORDER_DATE", UTC),
+        pa.field("PRODUCT_ID", pa.string()),
+        pa.field("QUANTITY", pa.int64()),
+        pa.field("AMOUNT", pa.decimal128(10, 2)),
+        *_texts("CURRENCY", "STATUS"),
+        _key("LAST_MODIFIED_TS", UTC),
+    ),
+    "snowflake/CUSTOMERS": _table(
+        _key("CUSTOMER_ID", pa.string()),
+        *_texts("FIRST_NAME", "LAST_NAME", "EMAIL", "PHONE", "ADDRESS", "CITY", "COUNTRY", "SEGMENT"),
+        pa.field("CREATED_TS", UTC),
+        _key("LAST_MODIFIED_TS", UTC),
+    ),
+    "snowflake/PRODUCTS": _table(
+        _key("PRODUCT_ID", pa.string()),
+        *_texts("NAME", "CATEGORY", "BRAND"),
+        pa.field("LIST_PRICE", pa.decimal128(10, 2)),
+        *_texts("CURRENCY"),
+        pa.field("ACTIVE", pa.bool_()),
+        _key("LAST_MODIFIED_TS", UTC),
+    ),
+    "redshift/customer_behavior": _table(
+        *_texts("event_id", "customer_id", "event_name"),
+        _key("event_ts", UTC),
+        *_texts("session_id", "device", "geo", "url_1", "url_2", "metadata"),
+    ),
+    "salesforce/Account": _table(
+        _key("Id", pa.string()),
+        _key("Name", pa.string()),
+        *_texts("Industry"),
+        pa.field("AnnualRevenue", pa.decimal128(18, 2)),
+        *_texts("Phone", "BillingStreet", "BillingCity", "BillingCountry"),
+        *_STAMPS,
+    ),
+    "salesforce/Contact": _table(
+        _key("Id", pa.string()),
+        *_texts("AccountId", "FirstName", "LastName", "Email", "Phone", "Title"),
+        *_STAMPS,
+    ),
+    "salesforce/Opportunity": _table(
+        _key("Id", pa.string()),
+        *_texts("AccountId", "Name", "StageName"),
+        pa.field("Amount", pa.decimal128(18, 2)),
+        pa.field("CloseDate", pa.date32()),
+        pa.field("Probability", pa.int64()),
+        *_STAMPS,
+    ),
+    "s3/files": _table(_key("key", pa.string()), _key("path", pa.string())),
+    "kafka/orders_events": _MESSAGES,
+    "kafka/user_events": _MESSAGES,
+    "kafka/inventory_updates": _MESSAGES,
+    "fx/rates": _table(
+        _key("date", pa.date32()),
+        _key("base_currency", pa.string()),
+        _key("quote_currency", pa.string()),
+        _key("rate", pa.decimal128(20, 10)),
+        _key("as_of_time", UTC),
+    ),
+}
+"""The Arrow schema of each Parquet file of a dataset folder, by its path in it without `.parquet`."""
+
+CURSORS = {
+    "snowflake/ORDERS": "LAST_MODIFIED_TS",
+    "snowflake/CUSTOMERS": "LAST_MODIFIED_TS",
+    "snowflake/PRODUCTS": "LAST_MODIFIED_TS",
+    "redshift/customer_behavior": "event_ts",
+    "salesforce/Account": "SystemModstamp",
+    "salesforce/Contact": "SystemModstamp",
+    "salesforce/Opportunity": "SystemModstamp",
+    "kafka/orders_events": "timestamp",
+    "kafka/user_events": "timestamp",
+    "kafka/inventory_updates": "timestamp",
+    "fx/rates": "as_of_time",
+}
+"""The column by which each file's rows are stamped at their source: never later than `_visible_at`."""
+
+PARTITIONS = 3
+"""How many partitions each Kafka topic has."""
+
+# High-cardinality text gains nothing from a dictionary and takes most of the writing time with one.
+_FEW_VALUES = (
+    "CURRENCY STATUS FIRST_NAME LAST_NAME CITY COUNTRY SEGMENT CATEGORY BRAND ACTIVE event_name device geo url_1 url_2 "
+    "metadata Industry BillingCity BillingCountry FirstName LastName Title StageName Probability partition "
+    "base_currency quote_currency headers.list.element.key headers.list.element.value"
+).split()
+
+
+@dataclass(frozen=True)
+class About:
+    """What `dataset.yaml` says of a dataset; `version` changes whenever the same parameters make other rows."""
+
+    name: str
+    title: str
+    about: str
+    version: int
+    start: datetime
+    end: datetime
+
+    def document(self, scale: float) -> dict[str, object]:
+        """The content of `dataset.yaml`."""
+        instants = {"start": self.start.strftime("%Y-%m-%dT%H:%M:%SZ"), "end": self.end.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        named = {"name": self.name, "title": self.title, "about": self.about}
+        return {**named, **instants, "scale": scale, "version": self.version}
+
+
+def read_about(folder: Path) -> dict[str, object] | None:
+    """The content of a folder's `dataset.yaml`; None where there is none."""
+    try:
+        document = yaml.safe_load((folder / "dataset.yaml").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return document if isinstance(document, dict) else {}
+
+
+def write_about(folder: Path, document: dict[str, object]) -> None:
+    """Write `dataset.yaml`: the last file of a folder, whose presence says that the others are whole."""
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    (folder / "dataset.yaml").write_text(text, "utf-8")
+
+
+def write_table(folder: Path, name: str, pieces: Iterable[pa.Table]) -> int:
+    """Write the pieces, in their order, as `<folder>/<name>.parquet`; return the rows written. Holds one piece."""
+    path = folder / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schema = SOURCE_SCHEMAS[name]
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=_FEW_VALUES) as writer:
+        for piece in pieces:
+            writer.write_table(piece.select(schema.names).cast(schema), row_group_size=262_144)
+            rows += piece.num_rows
+    return rows
