@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import yaml
-from jsonschema import Draft201909Validator  # type: ignore[import-untyped]  # ships without types
-from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+from jsonschema import Draft201909Validator
+from jsonschema.exceptions import best_match
 
 from headwater.contracts.contract import Column, Contract, ForeignKey, Layer
 from headwater.contracts.types import arrow_type
@@ -46,7 +46,9 @@ def load_contracts(folder: Path) -> Contracts:
                 raise ConfigurationError(f"{path}: the name {contract.name} is taken by {taken.table}; choose another")
             contracts[contract.name] = contract
     if not contracts:
-        raise ConfigurationError(f"{folder}: no contracts; expected bronze/, silver/ and gold/ with one YAML file a table")
+        raise ConfigurationError(
+            f"{folder}: no contracts; it should hold bronze/, silver/ and gold/ with a file a table"
+        )
     for contract in contracts.values():
         _check_parents(folder, contract, contracts)
     return contracts
@@ -91,9 +93,9 @@ def _document(path: Path, standard: Draft201909Validator) -> _Node:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - both are safe loaders
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    if (error := best_match(standard.iter_errors(document))) is not None:
-        key = error.json_path.removeprefix("$").removeprefix(".") or "the document"
-        raise ConfigurationError(f"{path}: {key}: {error.message[:300]}; see the Open Data Contract Standard, v3.1")
+    if (broken := best_match(standard.iter_errors(document))) is not None:
+        key = broken.json_path.removeprefix("$").removeprefix(".") or "the document"
+        raise ConfigurationError(f"{path}: {key}: {broken.message[:300]}; see the Open Data Contract Standard, v3.1")
     return cast("_Node", document)
 
 
@@ -149,10 +151,11 @@ def _foreign_keys(path: Path, properties: list[_Node]) -> list[ForeignKey]:
     keys = []
     for field in properties:
         for relationship in field.get("relationships") or []:
-            parent, _, column = str(relationship["to"]).partition(".")
+            name, to = str(field["name"]), str(relationship["to"])
+            parent, _, column = to.partition(".")
             if not column or "." in column:
-                raise ConfigurationError(f"{path}: {field['name']}.relationships: {relationship['to']} is no table.column")
-            keys.append(ForeignKey(column=str(field["name"]), parent=parent, parent_column=column))
+                raise ConfigurationError(f"{path}: {name}.relationships: {to} should read table.column")
+            keys.append(ForeignKey(column=name, parent=parent, parent_column=column))
     return keys
 
 

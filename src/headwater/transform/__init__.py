@@ -1,0 +1,1 @@
+"""The tables: each a PySpark function of other tables, whose parameters are the graph."""

@@ -1,0 +1,1 @@
+"""Gold: one file a table, computed from Silver."""

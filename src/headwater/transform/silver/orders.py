@@ -1,0 +1,30 @@
+"""silver.orders: orders with their price in US dollars."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from headwater.transform.steps import code, in_usd, money, month, text, version_of
+from headwater.transform.table import silver
+
+
+@silver("orders")
+def orders(snowflake_orders: DataFrame, fx_rates: DataFrame) -> DataFrame:
+    """Price every version of an order at the rates of its day.
+
+    One row per input version: the contract says which version wins. `amount_usd` is null where no rate is recent
+    enough; the gate, not this function, decides how many such orders are acceptable.
+    """
+    cleaned = snowflake_orders.select(
+        text("order_id"),
+        text("customer_id"),
+        text("product_id"),
+        F.col("order_date"),
+        F.col("quantity"),
+        *money("amount"),
+        code("currency"),
+        text("status"),
+        F.col("last_modified_ts"),
+        month("order_date", "order_month"),
+        *version_of("snowflake_orders"),
+    )
+    return in_usd(cleaned, on="order_date", rates=fx_rates)

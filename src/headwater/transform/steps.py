@@ -1,0 +1,171 @@
+"""What several tables share: cleaning, the newest version of a row, prices in US dollars, who belongs to whom.
+
+Every step is written so that Spark and Sail give the same digits: days and months are those of a session in UTC,
+text that may not parse goes through `try_cast`, and money is divided as whole numbers.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+MAX_AGE_DAYS = 7
+"""How old, in days, a rate may be that still prices an order."""
+
+NOT_REVENUE = ("CANCELLED", "REFUNDED", "RETURNED")
+"""Status, in capitals, of orders that net revenue leaves out."""
+
+UNKNOWN = "Unknown"
+"""The country or industry of orders whose customer has none."""
+
+_INSTANT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$"
+# Prices of this size have more digits than their column; far below it the whole numbers fit the engines' types.
+_TOO_LARGE_USD = 9e15
+# A rate has ten decimals: this many units make it a whole number.
+_UNITS = Decimal(10**10)
+
+
+def text(column: str, name: str | None = None) -> Column:
+    """A text column without spaces at its ends; nothing left is null."""
+    return F.nullif(F.trim(F.col(column)), F.lit("")).alias(name or column)
+
+
+def code(column: str, name: str | None = None) -> Column:
+    """`text` in capitals: currencies, countries, kinds of events."""
+    return F.upper(text(column)).alias(name or column)
+
+
+def email(column: str, name: str | None = None) -> Column:
+    """`text` in small letters, as e-mail addresses are compared."""
+    return F.lower(text(column)).alias(name or column)
+
+
+def money(column: str) -> list[Column]:
+    """A decimal column to the cent, half away from zero, and `_raw_<column>`; null where it has too many digits."""
+    return [
+        F.col(column).try_cast("decimal(18,2)").alias(column),
+        F.col(column).cast("string").alias(f"_raw_{column}"),
+    ]
+
+
+def instant(column: str) -> list[Column]:
+    """A column of ISO 8601 text as a UTC timestamp, and `_raw_<column>`; null where it is no instant with its zone."""
+    raw = text(column)
+    parsed = F.when(raw.rlike(_INSTANT), raw).try_cast("timestamp")
+    return [parsed.alias(column), raw.alias(f"_raw_{column}")]
+
+
+def month(column: str, name: str) -> Column:
+    """The month of a timestamp or date, as `yyyy-MM` in UTC."""
+    return F.date_format(F.col(column), "yyyy-MM").alias(name)
+
+
+def version_of(bronze: str) -> list[Column]:
+    """The columns that say which landed version a row came from."""
+    return [F.col("_row_id"), F.col("_ingest_ts"), F.col("_run_id"), F.lit(bronze).alias("_input")]
+
+
+def first_of_each(rows: DataFrame, key: Sequence[str], order: Sequence[Column]) -> DataFrame:
+    """One row for each value of `key`: the first by `order`, which should leave no ties."""
+    ranked = rows.withColumn("_rank", F.row_number().over(Window.partitionBy(*key).orderBy(*order)))
+    return ranked.where(F.col("_rank") == 1).drop("_rank")
+
+
+def newest(versions: DataFrame, key: str, cursor: str) -> DataFrame:
+    """The newest landed version of each key: by cursor, then by landing, then by the greater `_row_id`."""
+    order = [F.col(column).desc_nulls_last() for column in (cursor, "_ingest_ts", "_run_id", "_row_id")]
+    return first_of_each(versions.where(F.col(key).isNotNull()), [key], order)
+
+
+def in_usd(rows: DataFrame, *, on: str, rates: DataFrame, max_age_days: int = MAX_AGE_DAYS) -> DataFrame:
+    """Add `amount_usd`, decimal(18,2): the column `amount` of `currency` at the rates of the UTC day of `on`.
+
+    The day's rates are those of the newest date, not after it and at most `max_age_days` before it, on which both the
+    dollar and the currency have one. No such date: null. US dollars are worth themselves. The result is exact:
+    amount times the dollar's leg, divided by the currency's, rounded half away from zero to the cent. Rows keep their
+    number: each finds one line of the daily price list, or none.
+    """
+    currency, day = F.col("currency"), F.to_date(F.col(on))
+    listed = daily_legs(rates, max_age_days)
+    priced = rows.join(listed, (currency == F.col("_currency")) & (day == F.col("_day")), "left")
+    usd = F.when(currency == "USD", F.col("amount").cast("decimal(18,2)")).otherwise(
+        _quotient(F.col("amount").cast("decimal(18,2)"), F.col("_usd_leg"), F.col("_leg"))
+    )
+    return priced.withColumn("amount_usd", usd).drop("_currency", "_day", "_usd_leg", "_leg")
+
+
+def daily_legs(rates: DataFrame, max_age_days: int) -> DataFrame:
+    """The price list: for each `_currency` but the dollar and each `_day` its `_leg` and the dollar's `_usd_leg`.
+
+    Both legs are units for one unit of the same base on the same date; of several bases the first by name counts. A
+    date's legs hold until the next one of its currency, at most `max_age_days` longer.
+    """
+    quoted = rates.where((F.col("rate") > 0) & (F.col("base_currency") != F.col("quote_currency"))).select(
+        "date", "base_currency", F.col("quote_currency").alias("_currency"), F.col("rate").alias("_leg")
+    )
+    one = F.lit(Decimal(1)).cast("decimal(20,10)").alias("_leg")
+    base = quoted.select("date", "base_currency").distinct().withColumn("_currency", F.col("base_currency"))
+    legs = quoted.unionByName(base.select("date", "base_currency", "_currency", one))
+    dollar = legs.where(F.col("_currency") == "USD").select("date", "base_currency", F.col("_leg").alias("_usd_leg"))
+    both = legs.where(F.col("_currency") != "USD").join(dollar, ["date", "base_currency"])
+    dated = first_of_each(both, ["_currency", "date"], [F.col("base_currency").asc()])
+    following = F.lead("date").over(Window.partitionBy("_currency").orderBy("date"))
+    last = F.least(F.date_sub(following, 1), F.date_add(F.col("date"), max_age_days))
+    days = F.explode(F.sequence(F.col("date"), F.col("_last"))).alias("_day")
+    return dated.withColumn("_last", last).select("_currency", days, "_usd_leg", "_leg")
+
+
+def share(total: Column, parts: Column) -> Column:
+    """A sum of money divided by a count, exact to the cent, half away from zero; null for a count of 0."""
+    counted = F.when(parts > 0, parts).cast("decimal(20,10)")
+    return _quotient(total, F.lit(Decimal(1)).cast("decimal(20,10)"), counted)
+
+
+def _quotient(amount: Column, times: Column, divisor: Column) -> Column:
+    """`amount * times / divisor` as decimal(18,2), half away from zero; null where it has too many digits.
+
+    The engines disagree about the digits of decimal / decimal, so this divides whole numbers: cents by ten-billionths.
+    """
+    size = F.abs(amount).cast("double") * times.cast("double") / divisor.cast("double")
+    cents = (F.abs(amount) * F.lit(Decimal(100))).cast("decimal(18,0)")
+    product = cents * (times * _UNITS).cast("decimal(20,0)") * F.lit(Decimal(2))
+    units = (divisor * _UNITS).cast("decimal(20,0)")
+    rounded = F.call_function("div", product + units, units * F.lit(Decimal(2)))
+    signed = F.when(amount < 0, -rounded).otherwise(rounded).cast("decimal(18,0)")
+    return F.when(size < _TOO_LARGE_USD, (signed * F.lit(Decimal("0.01"))).cast("decimal(18,2)"))
+
+
+def account_of_email(accounts: DataFrame) -> DataFrame:
+    """One account for each `primary_email`: the one modified last, the smaller `account_id` at a tie."""
+    order = [F.col("last_modified_date").desc_nulls_last(), F.col("account_id").asc()]
+    return first_of_each(accounts.where(F.col("primary_email").isNotNull()), ["primary_email"], order)
+
+
+def revenue_by_customer(orders: DataFrame, *by: Column) -> DataFrame:
+    """Orders summed by the named columns `by` and by customer, so that `revenue` counts customers by counting rows."""
+    net = F.coalesce(~F.upper("status").isin(*NOT_REVENUE), F.lit(True))
+    cancelled = F.coalesce(F.upper("status") == "CANCELLED", F.lit(False))
+    return orders.groupBy(*by, F.col("customer_id")).agg(
+        F.count("order_id").alias("orders"),
+        F.sum("quantity").alias("units"),
+        F.sum("amount_usd").alias("revenue_usd"),
+        F.sum(F.when(net, F.col("amount_usd"))).alias("net_revenue_usd"),
+        F.sum(F.when(cancelled, 1).otherwise(0)).alias("cancelled_orders"),
+        F.sum(F.when(F.col("amount_usd").isNotNull(), F.col("quantity"))).alias("priced_units"),
+    )
+
+
+def revenue() -> list[Column]:
+    """The measures of every revenue table, from rows of `revenue_by_customer`; empty sums are 0."""
+
+    def money_sum(column: str) -> Column:
+        return F.coalesce(F.sum(column), F.lit(0)).cast("decimal(28,2)").alias(column)
+
+    return [
+        F.sum("orders").alias("orders"),
+        F.sum("units").alias("units"),
+        F.count("customer_id").alias("customers"),
+        money_sum("revenue_usd"),
+        money_sum("net_revenue_usd"),
+    ]
