@@ -45,8 +45,8 @@ class Crm:
         """About 5,000 accounts, 8,000 contacts and 6,000 opportunities times `scale`."""
         return cls(
             Population.of("accounts", 5_100 * scale, old_share=0.4),
-            Population.of("contacts", 8_400 * scale, old_share=0.4),
-            Population.of("opportunities", 6_300 * scale, old_share=0.4),
+            Population.of("contacts", 8_400 * scale, old_share=0.4, older_days=700),
+            Population.of("opportunities", 6_300 * scale, old_share=0.4, older_days=700),
             max(customers.old, 1),
         )
 
@@ -162,7 +162,7 @@ def contact_tables(crm: Crm) -> Iterator[pa.Table]:
 def _contacts(crm: Crm, contact: Ints, account: Ints, version: int, stamps: _Stamps) -> pa.Table:
     # One in 53 has the e-mail of the contact before, who is somebody else's: two accounts share an address.
     as_whom = np.where(contact % 53 == 7, contact - 1, contact)
-    person = below("contact.person", as_whom, crm.customers)
+    person = as_whom * 7919 % crm.customers
     return pa.table(
         {
             "Id": padded("003Hw", contact, 10, _SUFFIX),
@@ -199,7 +199,7 @@ def _opportunities(crm: Crm, deal: Ints, version: int, stamps: _Stamps) -> pa.Ta
             "Id": padded("006Hw", deal, 10, _SUFFIX),
             "AccountId": nulled(account, deal % 97 == 31),
             "Name": joined(
-                "Deal ", pa.array(deal).cast(pa.string()), choose((" – Frühjahr", "", " (renewal)"), deal % 3)
+                "Deal ", pa.array(deal).cast(pa.string()), choose((": Frühjahr", "", " (renewal)"), deal % 3)
             ),
             "StageName": choose(_STAGES, stage),
             "Amount": nulled(money(cents, 18), deal % 59 == 20),

@@ -104,12 +104,12 @@ def user_messages(shop: Shop, visits: Visits) -> Iterator[pa.Table]:
 
 
 def _user_pieces(shop: Shop, visits: Visits) -> Iterator[tuple[pa.Table, int]]:
-    for number in visits.chunks():
-        session, at = visits.moments(number)
+    for every in visits.chunks():
+        session, at = visits.moments(every)
         started = visits.sessions.created(session)
         last_start = int(visits.sessions.created(session[-1:])[0])
         kept = at < END_US
-        number, session, started, at = number[kept], session[kept], started[kept], at[kept] // 1000 * 1000
+        number, session, started, at = every[kept], session[kept], started[kept], at[kept] // 1000 * 1000
         customer = visits.customers(shop, session, started)
         customer_id = nulled(customer_ids(customer), session % 40 == 11)
         page = joined("/p/", product_ids(below("user.product", number, shop.products.existing(started))))

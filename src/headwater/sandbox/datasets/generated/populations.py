@@ -13,7 +13,6 @@ START = datetime(2024, 11, 1, tzinfo=UTC)
 END = datetime(2024, 12, 31, tzinfo=UTC)
 
 FIRST_US, START_US, END_US = micros(FIRST), micros(START), micros(END)
-_OLDER = 730 * DAY
 CHUNK = 250_000
 """Rows made at a time: memory holds a few such pieces, whatever the scale."""
 
@@ -30,26 +29,31 @@ class Population:
     old: int
     step: float
     count: int
+    older: int
 
     @classmethod
-    def of(cls, name: str, at_start: float, old_share: float) -> "Population":
-        """`at_start` things exist at the start clock, `old_share` of them since before the history."""
+    def of(cls, name: str, at_start: float, old_share: float, older_days: int = 730) -> "Population":
+        """`at_start` things exist at the start clock, `old_share` of them since the days before the history."""
         total = max(round(at_start), 10)
         old = round(total * old_share)
         step = (START_US - FIRST_US) / (total - old)
-        return cls(name, old, step, old + int((END_US - FIRST_US) / step))
+        return cls(name, old, step, old + int((END_US - FIRST_US) / step), older_days * DAY)
 
     def created(self, index: Ints) -> Ints:
         """The instant of creation, rising with the number."""
         jitter = unit(f"{self.name}.created", index)
-        old = FIRST_US - _OLDER + (index + jitter) / max(self.old, 1) * (_OLDER - DAY)
+        old = FIRST_US - self.older + (index + jitter) / max(self.old, 1) * (self.older - DAY)
         new = FIRST_US + (index - self.old + jitter) * self.step
         return np.where(index < self.old, old.astype(np.int64), _by_hour(new.astype(np.int64)))
 
     def existing(self, at: Ints) -> Ints:
         """How many surely exist, and are visible, since 2 hours before `at`: numbers below this may be referred to."""
         day = (at - 2 * HOUR) // DAY * DAY
-        return np.maximum(self.old + ((day - FIRST_US) / self.step).astype(np.int64) - 1, max(self.old, 1))
+        new = self.old + (day - FIRST_US) / self.step - 1
+        old = self.old * (day - FIRST_US + self.older) / (self.older - DAY) - 1
+        return np.maximum(np.where(day < FIRST_US, np.minimum(old, self.old), np.maximum(new, self.old)), 1).astype(
+            np.int64
+        )
 
     def chunks(self) -> list[Ints]:
         """All numbers, `CHUNK` at a time."""

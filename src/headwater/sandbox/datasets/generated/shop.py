@@ -88,7 +88,8 @@ def buyers(shop: Shop, order: Ints, placed: Ints) -> Buyers:
 
 def appears_late(order: Ints) -> Mask:
     """The orders whose customer becomes visible only a day after them."""
-    return (order % 499 == 7) & (order % 331 != 5)
+    late: Mask = (order % 499 == 7) & (order % 331 != 5)
+    return late
 
 
 def final_status(order: Ints) -> Ints:
@@ -160,7 +161,7 @@ def _local_cents(us_cents: Ints, country: Ints) -> Ints:
 
 def price_cents(product: Ints) -> Ints:
     """A list price between 2 and 400 US dollars, most of them low."""
-    return 200 + np.asarray(unit("product.price", product) ** 3 * 39_800).astype(np.int64)
+    return np.asarray(200 + unit("product.price", product) ** 3 * 39_800, dtype=np.int64)
 
 
 def customer_tables(shop: Shop) -> Iterator[pa.Table]:
@@ -174,8 +175,8 @@ def customer_tables(shop: Shop) -> Iterator[pa.Table]:
         twice = changed % 20 == 8
         again = at[twice] + 5 * DAY + below("customer.again", changed[twice], 40 * DAY)
         yield _customer_versions(changed[twice], everyone.created(changed[twice]), again, 2)
-    for at in range(7, shop.orders.count, 499 * CHUNK):
-        order = np.arange(at, min(at + 499 * CHUNK, shop.orders.count), 499, dtype=np.int64)
+    for first in range(7, shop.orders.count, 499 * CHUNK):
+        order = np.arange(first, min(first + 499 * CHUNK, shop.orders.count), 499, dtype=np.int64)
         order = order[appears_late(order)]
         placed = shop.orders.created(order)
         appears = placed + DAY + below("customer.late", order, 4 * HOUR)

@@ -14,7 +14,7 @@ from headwater.sandbox.datasets.generated.populations import END, FIRST, START
 from headwater.sandbox.datasets.generated.shop import Shop, product_ids
 
 _MOST_LINES = 20_000
-_MALFORMED = ("12x,oops", "WH-01", "ten,5", "7,5,surplus", "1.5,2")
+_MALFORMED = ("12x,oops", "WH-01", "ten,5", "7,5,surplus", "7,five")
 """What stands after product and warehouse, or instead of them, in a line that no reader can take."""
 
 
