@@ -1,0 +1,280 @@
+"""CSV files, strictly: every record becomes a row or a refusal, each with the physical line it begins on.
+
+DuckDB and Arrow read CSV faster, but say the line of no accepted record, and one unclosed quote costs them every line
+up to the next quote. Here it costs the line that it stands on.
+"""
+
+import csv
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from headwater.contracts import Column
+from headwater.errors import SourceRejected
+from headwater.extract.from_text import typed
+
+_BLOCK = 1 << 21
+_LONGEST_LINE = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_log = logging.getLogger("headwater.extract")
+
+
+@dataclass(frozen=True)
+class RefusedRecord:
+    """A record that is no row: the line it begins on, its bytes without the line end, and why."""
+
+    line: int
+    raw: bytes
+    reason: str
+
+
+@dataclass
+class FileChunk:
+    """Some records of a file: the rows' columns and lines, and what was refused."""
+
+    columns: dict[str, pa.Array]
+    lines: list[int]
+    refused: list[RefusedRecord]
+
+
+@dataclass
+class Records:
+    """Records not typed yet: the line that each begins on, its bytes and its fields; and what was refused."""
+
+    lines: list[int] = field(default_factory=list)
+    raws: list[bytes] = field(default_factory=list)
+    fields: list[list[str]] = field(default_factory=list)
+    refused: list[RefusedRecord] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or self.refused)
+
+    def add(self, line: int, raw: bytes, fields: list[str]) -> None:
+        self.lines.append(line)
+        self.raws.append(raw)
+        self.fields.append(fields)
+
+    def refuse(self, reasons: Mapping[int, str]) -> None:
+        """Move these records to the refused ones."""
+        self.refused.extend(RefusedRecord(self.lines[row], self.raws[row], why) for row, why in reasons.items())
+        self.drop(reasons)
+
+    def refuse_unless(self, width: int) -> None:
+        """Refuse the records that don't have this many fields."""
+        self.refuse(
+            {
+                row: f"{len(fields)} fields, but the header has {width}"
+                for row, fields in enumerate(self.fields)
+                if len(fields) != width
+            }
+        )
+
+    def drop(self, rows: Iterable[int]) -> None:
+        gone = set(rows)
+        if gone:
+            self.lines = [line for row, line in enumerate(self.lines) if row not in gone]
+            self.raws = [raw for row, raw in enumerate(self.raws) if row not in gone]
+            self.fields = [fields for row, fields in enumerate(self.fields) if row not in gone]
+
+
+def read_csv(path: Path, name: str, columns: Sequence[Column], contract_file: str) -> Iterator[FileChunk]:
+    """Yield the records of a CSV file with a header, in file order; memory holds one chunk.
+
+    UTF-8 with or without a byte order mark, commas, double quotes, line ends LF or CRLF. Columns are found by name,
+    in any order and case. An empty value is null. Blank lines are no records; an empty file has none.
+
+    Raises:
+        SourceRejected: the header lacks a required column, or has a column twice; `name` is the file's for people.
+    """
+    with path.open("rb") as file:
+        names: list[str] | None = None
+        wanted: dict[str, int] = {}
+        for records in csv_records(file):
+            if names is None:
+                names = _header(records, name)
+                wanted = _wanted(names, name, columns, contract_file)
+            records.refuse_unless(len(names))
+            yield _chunk(records, columns, wanted)
+        if names is None:
+            _log.warning("%s is empty", name)
+
+
+def csv_records(file: BinaryIO) -> Iterator[Records]:
+    """Split a file into records, some thousands at a time, each with its first line (from 1) and its bytes.
+
+    A quote that is never closed, or is closed in mid-value, refuses only the line on which its record begins; reading
+    goes on with the next line.
+    """
+    lines = _Lines(file)
+    while lines.ready():
+        records = lines.take_plain() or _quoted(lines)
+        if records:
+            yield records
+
+
+def _quoted(lines: "_Lines") -> Records:
+    """The records of the lines at hand, and of as many more as the last one of them needs."""
+    records = Records()
+    while lines.ahead:
+        try:
+            for fields in csv.reader(lines, strict=True):
+                line, raw, utf8 = lines.take()
+                if fields and utf8:
+                    records.add(line, raw, fields)
+                elif fields:
+                    records.refused.append(RefusedRecord(line, raw, "not UTF-8"))
+                if not lines.ahead:
+                    break
+        except csv.Error as error:
+            records.refused.append(RefusedRecord(*lines.take_first(), f"not CSV: {error}"))
+    return records
+
+
+class _Overlong(bytes):
+    """The beginning of a line that is too long to be kept."""
+
+
+def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+    """A file's physical lines without their LF; of an overlong one only the beginning, so that memory is bounded."""
+    rest = b""
+    while data := file.read(_BLOCK):
+        *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            lines.append(_Overlong(rest[:_LONGEST_LINE]))
+            rest = _after_line_end(file)
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def _after_line_end(file: BinaryIO) -> bytes:
+    while data := file.read(_BLOCK):
+        _, end, rest = data.partition(b"\n")
+        if end:
+            return rest
+    return b""
+
+
+class _Lines:
+    """A file's lines as `csv.reader` wants them; remembers those that no record took yet, and can give them again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._blocks = _blocks(file)
+        self.ahead: deque[bytes] = deque()
+        self._given: list[bytes] = []
+        self._number = 1
+        self._utf8 = True
+
+    def ready(self) -> bool:
+        """Whether there is a line, loading the next block if need be."""
+        while not self.ahead:
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            if self._number == 1 and block and block[0].startswith(_BYTE_ORDER_MARK):
+                block[0] = block[0].removeprefix(_BYTE_ORDER_MARK)
+            self.ahead.extend(block)
+        return True
+
+    def take_plain(self) -> Records | None:
+        """All lines at hand, a record each, if they have neither quotes nor anything else out of the ordinary."""
+        block = b"\n".join(self.ahead)
+        if b'"' in block or any(isinstance(line, _Overlong) for line in self.ahead):
+            return None
+        try:
+            rows = list(csv.reader(block.decode().split("\n"), strict=True))
+        except (UnicodeDecodeError, csv.Error):
+            return None
+        first = self._number
+        self._number += len(rows)
+        records = Records(list(range(first, self._number)), [line.removesuffix(b"\r") for line in self.ahead], rows)
+        self.ahead.clear()
+        records.drop(row for row, fields in enumerate(rows) if not fields)
+        return records
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if not self.ready():
+            raise StopIteration
+        line = self.ahead.popleft()
+        self._given.append(line)
+        if isinstance(line, _Overlong):
+            raise csv.Error(f"a line of more than {_LONGEST_LINE} bytes, of which only these are kept")
+        try:
+            return line.decode() + "\n"
+        except UnicodeDecodeError:
+            self._utf8 = False
+            return line.decode(errors="replace") + "\n"
+
+    def take(self) -> tuple[int, bytes, bool]:
+        """The lines given since the last take as one record: first line's number, bytes, whether all are UTF-8."""
+        taken = self._number, b"\n".join(self._given).removesuffix(b"\r"), self._utf8
+        self._forget(len(self._given))
+        return taken
+
+    def take_first(self) -> tuple[int, bytes]:
+        """Only the first of these lines; the others will be given again."""
+        taken = self._number, self._given[0].removesuffix(b"\r")
+        self.ahead.extendleft(reversed(self._given[1:]))
+        self._forget(1)
+        return taken
+
+    def _forget(self, lines: int) -> None:
+        self._number += lines
+        self._given.clear()
+        self._utf8 = True
+
+
+def _header(records: Records, file: str) -> list[str]:
+    """Take the first record off as the names of the columns."""
+    if not records.lines or (records.refused and records.refused[0].line < records.lines[0]):
+        reason = records.refused[0].reason
+        raise SourceRejected("external", f"{file}: its header is unreadable ({reason}); export the file again")
+    names = [each.strip().lower() for each in records.fields[0]]
+    records.drop([0])
+    return names
+
+
+def _wanted(names: list[str], file: str, columns: Sequence[Column], contract_file: str) -> dict[str, int]:
+    """Where each column stands in the header."""
+    wanted = {}
+    for column in columns:
+        match names.count(column.name):
+            case 1:
+                wanted[column.name] = names.index(column.name)
+            case 0 if not column.required:
+                _log.warning("%s has no column %s: it is read as null", file, column.name)
+            case 0:
+                raise SourceRejected(
+                    "external",
+                    f"{file} has no column {column.name}, which {contract_file} requires; it has "
+                    f"{', '.join(names)}. Export the file again, or change the contract",
+                )
+            case count:
+                raise SourceRejected("external", f"{file} has {count} columns named {column.name}; export it again")
+    if extra := [each for each in names if each not in wanted]:
+        _log.warning("%s has columns that %s lacks, and which are left out: %s", file, contract_file, ", ".join(extra))
+    return wanted
+
+
+def _chunk(records: Records, columns: Sequence[Column], wanted: dict[str, int]) -> FileChunk:
+    by_place = list(zip(*records.fields, strict=True))
+    none = [""] * len(records.lines)
+    texts = {}
+    for column in columns:
+        values = by_place[wanted[column.name]] if by_place and column.name in wanted else none
+        texts[column.name] = pa.array([value or None for value in values], pa.string())
+    arrays, reasons = typed(columns, texts)
+    if reasons:
+        good = pa.array([row for row in range(len(records.lines)) if row not in reasons], pa.int64())
+        arrays = {name: array.take(good) for name, array in arrays.items()}
+        records.refuse(reasons)
+    return FileChunk(arrays, records.lines, sorted(records.refused, key=lambda each: each.line))

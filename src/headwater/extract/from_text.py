@@ -1,0 +1,63 @@
+"""Text to the types of a contract, column by column, and which rows hold a value that fits no type."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.contracts import Column
+from headwater.extract.base_extractor import REJECT_SCHEMA
+
+_WHOLE = r"^\+?(-?[0-9]+)(?:\.0*)?$"
+_SHOWN = 80
+
+
+def typed(columns: Sequence[Column], texts: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], dict[int, str]]:
+    """Cast each column's texts to its type; say for each row that has a value which fits not, which and why.
+
+    Nothing is rounded, cut or guessed: `8.5` is no bigint (`8.0` is 8), `1.23456` no decimal(20,4). White space around
+    anything but a string is ignored. Null stays null; a refused value is null in the result.
+    """
+    arrays: dict[str, pa.Array] = {}
+    refused: dict[int, str] = {}
+    for column in columns:
+        text = texts[column.name]
+        arrays[column.name] = array = _cast(text, column.arrow_type)
+        if array.null_count == text.null_count:
+            continue
+        for row in pc.indices_nonzero(pc.and_(array.is_null(), text.is_valid())).to_pylist():
+            reason = f"{column.name} is {_shown(text[row].as_py())}, which is no {column.type}"
+            refused[row] = f"{refused[row]}; {reason}" if row in refused else reason
+    return arrays, refused
+
+
+def reject_batch(row_ids: list[str], positions: list[str], reasons: list[str], raws: list[bytes]) -> pa.RecordBatch:
+    """Rejects as the lake keeps them."""
+    values = {"_row_id": row_ids, "position": positions, "reason": reasons, "raw": raws}
+    return pa.RecordBatch.from_pydict(values, schema=REJECT_SCHEMA)
+
+
+def _cast(text: pa.Array, to: pa.DataType) -> pa.Array:
+    if to == text.type:
+        return text
+    text = pc.utf8_trim_whitespace(text)
+    if pa.types.is_integer(to):
+        # Arrow would also take 0x1F for a number.
+        whole = pc.match_substring_regex(text, _WHOLE)
+        text = pc.if_else(whole, pc.replace_substring_regex(text, _WHOLE, r"\1"), pa.scalar(None, text.type))
+    return _cast_or_null(text, to)
+
+
+def _cast_or_null(text: pa.Array, to: pa.DataType) -> pa.Array:
+    """Cast at once; where that fails halve until only the values that don't fit are left, and make these null."""
+    try:
+        return pc.cast(text, to)
+    except pa.ArrowInvalid:
+        if len(text) == 1:
+            return pa.nulls(1, to)
+        half = len(text) // 2
+        return pa.concat_arrays([_cast_or_null(text[:half], to), _cast_or_null(text[half:], to)])
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")

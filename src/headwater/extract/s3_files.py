@@ -1,0 +1,221 @@
+"""Files that other systems leave in an S3 bucket, one folder a day."""
+
+import logging
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+
+from headwater.config import S3Settings
+from headwater.contracts import Column, Contract
+from headwater.errors import SourceRejected, SourceUnavailable
+from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile
+from headwater.extract.csv_file import FileChunk, read_csv
+from headwater.extract.from_text import reject_batch
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+FOLDERS = {"external_inventory": "erp-export/inventory"}
+"""Where each Bronze table's files lie: `<prefix>/<folder>/YYYY-MM-DD/<any name>`."""
+
+Reader: TypeAlias = Callable[[Path, str, Sequence[Column], str], Iterator[FileChunk]]
+
+READERS: dict[str, Reader] = {".csv": read_csv}
+"""How a file is read, by the end of its name."""
+
+_OWN_COLUMNS = frozenset({"file_date", "_file_key", "_file_etag", "_file_size", "_file_line"})
+_DATED = re.compile(r"(\d{4}-\d{2}-\d{2})/[^/]+")
+_DOWNLOAD_CHUNK = 4 << 20
+_READ_TIMEOUT = timedelta(seconds=30)
+_WHOLE_TIMEOUT = timedelta(hours=1)
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+
+_log = logging.getLogger("headwater.extract")
+
+
+class S3FileExtractor(Extractor):
+    """The lines of every file in one folder of a bucket; each version of a file is read once.
+
+    A row is known by its file's key and etag and the line it begins on. An object is downloaded whole before its first
+    row is given, so that a row is never of a file that changed meanwhile.
+    """
+
+    source = "external"
+    row_id = "_row_id"
+
+    def __init__(self, settings: S3Settings, secret: Mapping[str, str] | None, contract: Contract) -> None:
+        """Without keys in `secret` the machine's own AWS role is used."""
+        self._settings = settings
+        self._secret = dict(secret or {})
+        self._contract = contract
+        self._folder = "/".join(part for part in (settings.prefix.strip("/"), FOLDERS[contract.name]) if part)
+
+    def check(self) -> str:
+        files = self._listed()
+        return f"{self._place}: {len(files)} files" + (f", the newest {files[-1].key}" if files else "")
+
+    def partitions(self, since: Position, until: datetime) -> list[Partition]:  # noqa: ARG002 - a file is there or not
+        """The files not consumed yet in this version, by folder date, then by key; `until` does not cut them."""
+        return [file for file in self._listed() if file not in since.files]
+
+    def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
+        """Yield a file's rows in its order, with `_row_id`.
+
+        Raises:
+            SourceUnavailable: the endpoint did not answer, or the object is no longer as it was listed.
+            SourceRejected: S3 refused, or the file's header lacks a required column.
+        """
+        if not isinstance(partition, SourceFile):
+            raise TypeError(f"a file was expected, not {partition}")
+        columns = [column for column in self._contract.columns if column.name not in _OWN_COLUMNS]
+        contract_file = f"config/contracts/bronze/{self._contract.name}.yaml"
+        reader = READERS[PurePosixPath(partition.key).suffix]
+        with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
+            path = Path(folder) / "file"
+            with self._translated(partition):
+                self._download(partition, path)
+            for chunk in reader(path, f"s3://{self._settings.bucket}/{partition.key}", columns, contract_file):
+                if chunk.refused:
+                    reject(_rejects(partition, chunk))
+                if chunk.lines:
+                    yield self._batch(partition, chunk)
+
+    @property
+    def _place(self) -> str:
+        return f"s3://{self._settings.bucket}/{self._folder}/"
+
+    def _store(self) -> "S3Store":
+        from obstore.store import S3Store
+
+        bucket, endpoint = self._settings.bucket, self._settings.endpoint_url
+        if not bucket:
+            raise SourceRejected("external", "which bucket? Set data_sources.s3.bucket")
+        options: dict[str, Any] = {}
+        if endpoint:
+            options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        if self._settings.region:
+            options["region"] = self._settings.region
+        if self._secret:
+            options |= {
+                "access_key_id": self._secret.get("access_key_id", ""),
+                "secret_access_key": self._secret.get("secret_access_key", ""),
+            }
+        return S3Store(
+            bucket,
+            **options,
+            client_options={
+                "timeout": _WHOLE_TIMEOUT,
+                "read_timeout": _READ_TIMEOUT,
+                "connect_timeout": _CONNECT_TIMEOUT,
+                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            },
+            retry_config={"max_retries": 1, "retry_timeout": _READ_TIMEOUT},  # the run retries
+        )
+
+    def _listed(self) -> list[SourceFile]:
+        """Every file that a reader knows, by folder date, then by key."""
+        dated: list[tuple[date, SourceFile]] = []
+        strange: list[str] = []
+        with self._translated():
+            for page in self._store().list(prefix=f"{self._folder}/"):
+                for item in page:
+                    file = SourceFile(item["path"], _plain(item["e_tag"]), item["size"])
+                    day = self._date(file.key)
+                    if day and PurePosixPath(file.key).suffix in READERS:
+                        dated.append((day, file))
+                    else:
+                        strange.append(file.key)
+        if strange:
+            expected = f"{self._place}YYYY-MM-DD/<name>, ending in {' or '.join(READERS)}"
+            _log.warning("%d objects are left out, such as %s: expected %s", len(strange), strange[0], expected)
+        return [file for _, file in sorted(dated, key=lambda each: (each[0], each[1].key))]
+
+    def _download(self, file: SourceFile, path: Path) -> None:
+        result = self._store().get(file.key)
+        if _plain(result.meta["e_tag"]) != file.etag:
+            raise SourceUnavailable(
+                "external", f"{self._url(file)} changed since it was listed; the next run lists anew"
+            )
+        with path.open("wb") as out:
+            for data in result.stream(min_chunk_size=_DOWNLOAD_CHUNK):
+                out.write(data)
+        if path.stat().st_size != file.size:
+            raise SourceUnavailable(
+                "external", f"{self._url(file)} broke off after {path.stat().st_size} of {file.size} bytes"
+            )
+
+    def _batch(self, file: SourceFile, chunk: FileChunk) -> pa.RecordBatch:
+        rows = len(chunk.lines)
+        schema = self._contract.arrow_schema
+        own = {
+            "file_date": self._date(file.key),
+            "_file_key": file.key,
+            "_file_etag": file.etag,
+            "_file_size": file.size,
+        }
+        columns = dict(chunk.columns)
+        columns |= {
+            name: pa.repeat(pa.scalar(own[name], schema.field(name).type), rows) for name in own if name in schema.names
+        }
+        columns["_file_line"] = pa.array(chunk.lines, pa.int64())
+        columns["_row_id"] = pa.array([f"{file.key}:{file.etag}:{line}" for line in chunk.lines], pa.string())
+        names = [*schema.names, "_row_id"]
+        return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+
+    def _date(self, key: str) -> date | None:
+        """The date of a file's folder; None where the key is not `<folder>/YYYY-MM-DD/<name>`."""
+        match = _DATED.fullmatch(key.removeprefix(f"{self._folder}/"))
+        try:
+            return date.fromisoformat(match[1]) if match else None
+        except ValueError:
+            return None
+
+    def _url(self, file: SourceFile) -> str:
+        return f"s3://{self._settings.bucket}/{file.key}"
+
+    @contextmanager
+    def _translated(self, file: SourceFile | None = None) -> Iterator[None]:
+        """Say S3's errors as ours."""
+        from obstore import exceptions
+
+        where = self._url(file) if file else self._place
+        try:
+            yield
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise SourceRejected(
+                "external", f"S3 denies reading {where}: check secrets.s3 and the right to list and read there"
+            ) from error
+        except (exceptions.NotFoundError, FileNotFoundError) as error:
+            if file:
+                raise SourceUnavailable(
+                    "external", f"{where} is gone since it was listed; the next run lists anew"
+                ) from error
+            raise SourceRejected(
+                "external", f"there is no bucket {self._settings.bucket}: check data_sources.s3.bucket"
+            ) from error
+        except exceptions.BaseError as error:
+            if "NoSuchBucket" in str(error):
+                raise SourceRejected(
+                    "external", f"there is no bucket {self._settings.bucket}: check data_sources.s3.bucket"
+                ) from error
+            endpoint = self._settings.endpoint_url or "S3"
+            raise SourceUnavailable("external", f"{endpoint} did not answer while reading {where}") from error
+
+
+def _plain(etag: str | None) -> str:
+    return (etag or "").strip('"')
+
+
+def _rejects(file: SourceFile, chunk: FileChunk) -> pa.RecordBatch:
+    return reject_batch(
+        [f"{file.key}:{file.etag}:{each.line}" for each in chunk.refused],
+        [f"{file.key}:{each.line}" for each in chunk.refused],
+        [each.reason for each in chunk.refused],
+        [each.raw for each in chunk.refused],
+    )
