@@ -1,0 +1,1 @@
+"""Which rows and which tables are good enough to publish."""

@@ -1,0 +1,205 @@
+"""What a contract demands of one row, compiled into predicates that name every rule a row breaks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+from typing import Final, Literal, TypeAlias, assert_never
+
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from headwater.contracts import Contract, ForeignKey
+from headwater.contracts.contract import Column
+from headwater.quality.typed import RAW
+
+Kind: TypeAlias = Literal["required", "type", "allowed", "range", "pattern", "reference"]
+
+RULES: Final = "_rules"
+"""Column of the names of the rules that a row breaks, in the contract's order; empty where it is accepted."""
+PARSE: Final = "parse"
+"""The rule of what a source sent and no row could be made of: it lies in the rejects, and counts in the batch."""
+
+_ORPHANS_IN_PLAN: Final = 5_000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One demand on one column: `orders` has `quantity:range`."""
+
+    column: str
+    kind: Kind
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}:{self.kind}"
+
+
+def rules(contract: Contract) -> tuple[Rule, ...]:
+    """Every rule that rows of this table can break."""
+    return tuple(
+        Rule(column.name, kind)
+        for column in contract.columns
+        for kind, demanded in _demands(contract, column).items()
+        if demanded
+    )
+
+
+def rule_names(contract: Contract) -> tuple[str, ...]:
+    """The names by which evidence, quarantine and `dq.yaml` know this table's row rules."""
+    return (PARSE, *(rule.name for rule in rules(contract)))
+
+
+def judged(rows: DataFrame, contract: Contract, parents: Mapping[str, DataFrame]) -> DataFrame:
+    """The same rows with `_rules`.
+
+    `rows` are typed by the contract; `parents` holds the Silver tables that foreign keys refer to, as they now stand.
+    A foreign key whose parent is not among them is not judged. A deletion is judged by its key and its cursor only.
+    The keys without a parent are looked up here, once, so that what is returned reads its rows in one pass.
+    """
+    broken: list[tuple[Rule, Expression]] = []
+    columns = rows.columns
+    for rule in rules(contract):
+        if rule.kind == "reference":
+            continue
+        column = contract.column(rule.column)
+        raw = F.col(RAW + column.name) if RAW + column.name in columns else None
+        if (condition := _breaks(rule.kind, column, raw)) is not None:
+            broken.append((rule, _unless_deleted(condition, rule, contract)))
+    for foreign_key in contract.foreign_keys:
+        if (parent := parents.get(foreign_key.parent)) is not None:
+            rows, orphan = _orphans(rows, foreign_key, parent)
+            if orphan is not None:
+                rule = Rule(foreign_key.column, "reference")
+                broken.append((rule, _unless_deleted(orphan, rule, contract)))
+    return _with_rules(rows, contract, broken).select(*columns, RULES)
+
+
+def in_words(rule: str, contract: Contract) -> str:
+    """A sentence for people: what the rule found wrong with the row."""
+    if rule == PARSE:
+        return "the source sent something that is no row"
+    name, _, kind = rule.rpartition(":")
+    column = contract.column(name)
+    match kind:
+        case "required":
+            return f"{name} is missing"
+        case "type":
+            return f"{name} cannot be read as {column.type}"
+        case "allowed":
+            return f"{name} is none of {', '.join(column.allowed)}"
+        case "range":
+            return f"{name} is not {' and '.join(_bounds(column))}"
+        case "pattern":
+            return f"{name} does not look like {column.pattern}"
+        case "reference":
+            parents = [each.parent for each in contract.foreign_keys if each.column == name]
+            return f"{name} is not in {' or '.join(parents)}"
+    raise ValueError(f"{rule} is no rule of {contract.table}")
+
+
+def reasons(contract: Contract) -> Expression:
+    """What is wrong with a row of `_rules`, as one text."""
+    said = [
+        F.when(F.array_contains(RULES, rule.name), F.lit(in_words(rule.name, contract))) for rule in rules(contract)
+    ]
+    return F.concat_ws("; ", *said)
+
+
+def _demands(contract: Contract, column: Column) -> dict[Kind, bool]:
+    bounds = (column.minimum, column.maximum, column.exclusive_minimum, column.exclusive_maximum)
+    return {
+        "required": column.required or column.name in contract.key,
+        "type": True,
+        "allowed": bool(column.allowed),
+        "range": any(bound is not None for bound in bounds),
+        "pattern": column.pattern is not None,
+        "reference": any(each.column == column.name for each in contract.foreign_keys),
+    }
+
+
+def _breaks(kind: Kind, column: Column, raw: Expression | None) -> Expression | None:
+    value = F.col(column.name)
+    match kind:
+        case "required":
+            return value.isNull() if raw is None else value.isNull() & raw.isNull()
+        case "type":
+            return None if raw is None else value.isNull() & raw.isNotNull()
+        case "allowed":
+            return value.isNotNull() & ~value.cast("string").isin(*column.allowed)
+        case "range":
+            return value.isNotNull() & ~_within(column)
+        case "pattern":
+            return value.isNotNull() & ~value.rlike(str(column.pattern))
+        case "reference":
+            return None
+    assert_never(kind)
+
+
+def _within(column: Column) -> Expression:
+    value = F.col(column.name)
+    tests = []
+    if column.minimum is not None:
+        tests.append(value >= _bound(column, column.minimum))
+    if column.exclusive_minimum is not None:
+        tests.append(value > _bound(column, column.exclusive_minimum))
+    if column.maximum is not None:
+        tests.append(value <= _bound(column, column.maximum))
+    if column.exclusive_maximum is not None:
+        tests.append(value < _bound(column, column.exclusive_maximum))
+    return reduce(lambda both, test: both & test, tests)
+
+
+def _bound(column: Column, bound: float) -> Expression:
+    if column.type.startswith("decimal"):
+        return F.lit(Decimal(str(bound)))
+    return F.lit(int(bound) if float(bound).is_integer() else bound)
+
+
+def _bounds(column: Column) -> list[str]:
+    named = {
+        "at least": column.minimum,
+        "above": column.exclusive_minimum,
+        "at most": column.maximum,
+        "below": column.exclusive_maximum,
+    }
+    return [f"{words} {bound:g}" for words, bound in named.items() if bound is not None]
+
+
+def _unless_deleted(condition: Expression, rule: Rule, contract: Contract) -> Expression:
+    judged_anyway = rule.kind in ("required", "type") and rule.column in (*contract.key, contract.cursor)
+    if contract.deletion is None or judged_anyway:
+        return condition
+    return condition & ~F.coalesce(F.col(contract.deletion), F.lit(False))
+
+
+def _orphans(rows: DataFrame, key: ForeignKey, parent: DataFrame) -> tuple[DataFrame, Expression | None]:
+    """What tells that a row's foreign key has no parent; None if every row has one.
+
+    Orphans are few: their keys are looked up among the distinct ones and stand in the plan as literals. (A join of all
+    rows costs more than all other rules together, as both sides are sorted.) Only if they are many is it a join.
+    """
+    value = F.col(key.column)
+    known = parent.select(F.col(key.parent_column).alias(key.column)).where(value.isNotNull()).distinct()
+    missing = rows.select(value).where(value.isNotNull()).distinct().join(known, key.column, "left_anti")
+    found = missing.limit(_ORPHANS_IN_PLAN + 1).toArrow().column(0).to_pylist()
+    if not found:
+        return rows, None
+    if len(found) <= _ORPHANS_IN_PLAN:
+        return rows, value.isNotNull() & value.isin(*found)
+    mark = f"_parent_of_{key.column}"
+    joined = rows.join(known.withColumnRenamed(key.column, mark), value == F.col(mark), "left")
+    return joined, value.isNotNull() & F.col(mark).isNull()
+
+
+def _with_rules(rows: DataFrame, contract: Contract, broken: list[tuple[Rule, Expression]]) -> DataFrame:
+    none = F.array().cast("array<string>")
+    if not broken:
+        return rows.withColumn(RULES, none)
+    order = {rule: position for position, rule in enumerate(rules(contract))}
+    broken = sorted(broken, key=lambda pair: order[pair[0]])
+    any_broken = reduce(lambda either, condition: either | condition, (condition for _, condition in broken))
+    names = [F.when(condition, F.lit(rule.name)) for rule, condition in broken]
+    # Nearly every row breaks none: the array of names is only built where one is broken.
+    return rows.withColumn(RULES, F.when(any_broken, F.array_compact(F.array(*names))).otherwise(none))
