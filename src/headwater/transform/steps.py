@@ -72,6 +72,16 @@ def first_of_each(rows: DataFrame, key: Sequence[str], order: Sequence[Column]) 
     return ranked.where(F.col("_rank") == 1).drop("_rank")
 
 
+def stacked(rows: DataFrame, more: DataFrame) -> DataFrame:
+    """The rows of both under the columns of `rows`; what `more` lacks is null.
+
+    `unionByName(allowMissingColumns=True)` would give those nulls no type on Sail.
+    """
+    held = set(more.columns)
+    filled = [F.col(name) if name in held else F.lit(None).cast(kind).alias(name) for name, kind in rows.dtypes]
+    return rows.unionByName(more.select(*filled))
+
+
 def newest(versions: DataFrame, key: str, cursor: str) -> DataFrame:
     """The newest landed version of each key: by cursor, then by landing, then by the greater `_row_id`."""
     order = [F.col(column).desc_nulls_last() for column in (cursor, "_ingest_ts", "_run_id", "_row_id")]

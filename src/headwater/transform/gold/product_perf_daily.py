@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from headwater.transform.steps import first_of_each, revenue, revenue_by_customer, share
+from headwater.transform.steps import first_of_each, revenue, revenue_by_customer, share, stacked
 from headwater.transform.table import gold
 
 
@@ -46,9 +46,9 @@ def _with_stock(sold: DataFrame, inventory: DataFrame) -> DataFrame:
     up to it, whatever their warehouse: a running sum over records and days, instead of a join of each with each.
     """
     changes = _daily_changes(inventory).groupBy("product_id", "day").agg(F.sum("change").alias("change"))
-    days = sold.withColumn("day", F.col("order_date")).unionByName(changes, allowMissingColumns=True)
+    asked = sold.withColumn("day", F.col("order_date")).withColumn("change", F.lit(None).cast("bigint"))
     until_now = Window.partitionBy("product_id").orderBy("day").rangeBetween(Window.unboundedPreceding, 0)
-    stocked = days.withColumn("stock_on_hand", F.sum("change").over(until_now))
+    stocked = stacked(asked, changes).withColumn("stock_on_hand", F.sum("change").over(until_now))
     return stocked.where(F.col("order_date").isNotNull()).drop("day", "change")
 
 

@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from headwater.transform.steps import UNKNOWN, account_of_email, month, revenue, revenue_by_customer
+from headwater.transform.steps import UNKNOWN, account_of_email, month, revenue, revenue_by_customer, stacked
 from headwater.transform.table import gold
 
 CLOSED = ("Closed Won", "Closed Lost")
@@ -28,8 +28,9 @@ def revenue_by_industry(
     A customer's industry is that of the account whose primary e-mail address is the customer's; an opportunity's is
     that of its own account; `Unknown` without an account or where the account has none.
     """
-    both = _revenue(orders, customers, accounts).unionByName(
-        _pipeline(opportunities, accounts), allowMissingColumns=True
+    earned = _revenue(orders, customers, accounts)
+    both = stacked(
+        earned.withColumn("open_pipeline", F.lit(None).cast("decimal(28,2)")), _pipeline(opportunities, accounts)
     )
     sums = [F.coalesce(F.sum(name), F.lit(0)).cast(kind).alias(name) for name, kind in _SUMS.items()]
     return both.groupBy("month", "industry").agg(*sums)
