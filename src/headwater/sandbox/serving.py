@@ -1,37 +1,14 @@
-"""Sockets and servers of the stand-ins: always on 127.0.0.1, on the port of last time if it is still free."""
+"""Servers in threads of this process: always on 127.0.0.1, on the port of last time if it is still free."""
 
 import asyncio
-import socket
 import threading
 from typing import Any
 
 from headwater.errors import SandboxError
+from headwater.sandbox.ports import listening_socket
 
-_HOST = "127.0.0.1"
-_BACKLOG = 128
 _START_S = 20.0
 _STOP_S = 10.0
-
-
-def listening_socket(preferred: int | None) -> socket.socket:
-    """A socket that already listens, on `preferred` if nobody else has it, else on any free port."""
-    for port in (preferred, 0) if preferred else (0,):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((_HOST, port))
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            continue
-        return listener
-    raise SandboxError("no free port on 127.0.0.1; close some programs that listen and try again")
-
-
-def free_port(preferred: int | None) -> int:
-    """A port that nothing listens on, for a server that insists on opening it itself."""
-    with listening_socket(preferred) as listener:
-        return int(listener.getsockname()[1])
 
 
 class AsgiServer:

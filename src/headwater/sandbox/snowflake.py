@@ -37,7 +37,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from headwater.sandbox.credentials import generated, password
+from headwater.sandbox.credentials import remembered_secrets
 from headwater.sandbox.serving import AsgiServer
 from headwater.sandbox.stand_in import Connection
 from headwater.sandbox.visible import VersionedTable
@@ -68,7 +68,7 @@ class SnowflakeStandIn:
 
     def start(self, dataset: Path, at: datetime) -> Connection:
         """Load what is visible at `at` and serve it; the user is `ETL_USER`, its password is made once."""
-        secret = generated(self._folder / "secret.json", lambda: {"user": _USER, "password": password()})
+        secret = remembered_secrets(self._folder, user=_USER, password="")
         results = self._folder / "results"
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir(parents=True)
@@ -130,8 +130,7 @@ class _Warehouse:
             connection.execute(f"SET GLOBAL memory_limit = '{_MEMORY_LIMIT}'")
             connection.execute(f"SET GLOBAL temp_directory = '{self._folder / 'spill'}'")
             for name, table in self._tables.items():
-                columns = ", ".join(_column(each) for each in pq.read_schema(table.file) if each.name in table.columns)
-                connection.execute(f"CREATE TABLE {_qualified(name)} AS SELECT {columns} FROM ({table.at(at)})")
+                connection.execute(f"CREATE TABLE {_qualified(name)} AS {table.at(at)}")
 
     def advance(self, after: datetime, until: datetime) -> None:
         """Delete and insert the changed keys of all tables in one transaction."""
@@ -139,13 +138,10 @@ class _Warehouse:
             connection.execute("BEGIN")
             for name, table in self._tables.items():
                 key = f'"{table.key[0]}"'
-                columns = ", ".join(_column(each) for each in pq.read_schema(table.file) if each.name in table.columns)
                 connection.execute(
                     f"DELETE FROM {_qualified(name)} WHERE {key} IN ({table.changed_keys(after, until)})"
                 )
-                connection.execute(
-                    f"INSERT INTO {_qualified(name)} SELECT {columns} FROM ({table.changed(after, until)})"
-                )
+                connection.execute(f"INSERT INTO {_qualified(name)} {table.changed(after, until)}")
             connection.execute("COMMIT")
 
     def close(self) -> None:
@@ -332,19 +328,3 @@ def _first_column(file: Path) -> str:
 
 def _qualified(table: str) -> str:
     return f'{_DATABASE}.{_SCHEMA}."{table}"'
-
-
-def _column(column: pa.Field) -> str:
-    """A column as Snowflake has it: its type does not depend on how the dataset happened to be written."""
-    name = '"' + column.name.replace('"', '""') + '"'
-    match column.type:
-        case kind if pa.types.is_timestamp(kind) and kind.tz is not None:
-            return f"({name} AT TIME ZONE 'UTC') AS {name}"
-        case kind if pa.types.is_timestamp(kind):
-            return f"CAST({name} AS TIMESTAMP) AS {name}"
-        case kind if pa.types.is_integer(kind):
-            return f"CAST({name} AS BIGINT) AS {name}"
-        case kind if pa.types.is_null(kind):
-            return f"CAST({name} AS VARCHAR) AS {name}"
-        case _:
-            return name

@@ -49,3 +49,10 @@ class StandIn(Protocol):
     def stop(self) -> None:
         """Stop listening and end every process that `start` began, waiting until they are gone."""
         ...
+
+
+def log_file(folder: Path) -> Path:
+    """Where a stand-in with this folder, and the processes that it starts, write their log."""
+    file = folder.parent / "logs" / f"{folder.name}.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

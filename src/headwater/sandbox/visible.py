@@ -1,13 +1,15 @@
 """What a table of a dataset shows at an instant, as DuckDB queries over its Parquet file.
 
 A file holds every version of every row with `_visible_at` and `_deleted_at`. Per key the version with the greatest
-`_visible_at` not after the clock counts (at a tie the later in the file), unless it is deleted by then.
+`_visible_at` not after the clock counts (at a tie the later in the file), unless it is deleted by then. The queries
+give timestamps in UTC without a zone, integers as BIGINT and a column of nothing as VARCHAR, however the file has them.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 _INTERNAL = ("_visible_at", "_deleted_at")
@@ -47,8 +49,10 @@ class VersionedTable:
         return f"read_parquet({literal(str(self.file))}, file_row_number = true)"
 
     def _standing(self, instant: datetime, condition: str) -> str:
+        schema = pq.read_schema(self.file)
+        columns = ", ".join(_plain(schema.field(name)) for name in self.columns)
         return f"""
-            SELECT {_names(self.columns)} FROM (
+            SELECT {columns} FROM (
                 SELECT * FROM {self._versions()} WHERE {condition}
                 QUALIFY row_number() OVER (
                     PARTITION BY {_names(self.key)} ORDER BY _visible_at DESC, file_row_number DESC) = 1)
@@ -67,3 +71,13 @@ def literal(text: str) -> str:
 
 def _names(columns: tuple[str, ...] | list[str]) -> str:
     return ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+
+
+def _plain(column: pa.Field) -> str:
+    name = _names((column.name,))
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        return f"CAST({name} AT TIME ZONE 'UTC' AS TIMESTAMP) AS {name}" if kind.tz else f"CAST({name} AS TIMESTAMP) AS {name}"
+    if pa.types.is_integer(kind):
+        return f"CAST({name} AS BIGINT) AS {name}"
+    return f"CAST({name} AS VARCHAR) AS {name}" if pa.types.is_null(kind) else name
