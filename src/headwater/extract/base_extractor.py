@@ -1,12 +1,22 @@
 """The seam between a source and the lake: an extractor cuts a span into partitions and reads each as Arrow."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TypeAlias
+from datetime import UTC, datetime
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
+
+from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
+
+ROWS_PER_WINDOW = 1_000_000
+MOST_WINDOWS = 64
+ATTEMPTS = 3
+_LONGEST_PAUSE_S = 60.0
+
+Answer = TypeVar("Answer")
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -104,3 +114,97 @@ class Extractor(ABC):
             SourceUnavailable: the source did not answer. The run retries the whole partition.
             SourceRejected: it refused the login or the query, or lacks a column that the contract requires.
         """
+
+
+@dataclass(frozen=True)
+class CursorSpan:
+    """What a table's cursor column says of a span: how many rows, and where the first and the last stand (UTC)."""
+
+    rows: int
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    @classmethod
+    def told(cls, source: str, column: str, answer: Sequence[object]) -> "CursorSpan":
+        """From a source's `COUNT(*), MIN(cursor), MAX(cursor)`.
+
+        Raises:
+            SourceRejected: the cursor holds no timestamps.
+        """
+        rows, oldest, newest = answer
+        if not rows:
+            return cls(0)
+        if not isinstance(rows, int) or not isinstance(oldest, datetime) or not isinstance(newest, datetime):
+            raise SourceRejected(
+                source, f"{column} orders the row versions and must be a timestamp, but holds such as {oldest!r}"
+            )
+        return cls(rows, utc(oldest), utc(newest))
+
+
+def windows(start: datetime | None, end: datetime, span: CursorSpan) -> list[Partition]:
+    """Cut `[start, end)` into equal times of about a million rows each, oldest first; none where there is no row.
+
+    The pieces touch: together they are the whole span, so that a row that appears meanwhile is in one of them.
+    """
+    if not span.rows or span.oldest is None or span.newest is None:
+        return []
+    pieces = min(math.ceil(span.rows / ROWS_PER_WINDOW), MOST_WINDOWS)
+    step = (span.newest - span.oldest) / pieces
+    inner = sorted({span.oldest + step * piece for piece in range(1, pieces)})
+    starts = [start, *(edge for edge in inner if (start is None or edge > start) and edge < end)]
+    return [TimeWindow(*edges) for edges in zip(starts, [*starts[1:], end], strict=True)]
+
+
+def utc(moment: datetime) -> datetime:
+    """A source's instant with its zone; one told without a zone is UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def retried(ask: Callable[[], Answer]) -> Answer:
+    """Call `ask` until its source is there: three times in all, after as long as the source asked for.
+
+    Only `SourceUnavailable` is tried again, and a source that wants to be left alone for over a minute is. For single
+    requests; a partition that breaks off is the run's to repeat, whole.
+    """
+    import stamina
+
+    return stamina.retry(on=_pause, attempts=ATTEMPTS, timeout=2 * _LONGEST_PAUSE_S, wait_initial=0.2)(ask)()
+
+
+def _pause(error: Exception) -> bool | float:
+    if not isinstance(error, SourceUnavailable):
+        return False
+    if error.retry_after_s is None:
+        return True
+    return error.retry_after_s <= _LONGEST_PAUSE_S and max(error.retry_after_s, 0.0)
+
+
+def setting(source: str, key: str, value: str | None) -> str:
+    """A setting that a source can't do without.
+
+    Raises:
+        ConfigurationError: it is not set.
+    """
+    if not value:
+        raise ConfigurationError(f"data_sources.{source}.{key} is not set: add it to the config file")
+    return value
+
+
+def credential(source: str, secret: Mapping[str, str], key: str) -> str:
+    """One field of a source's secret.
+
+    Raises:
+        ConfigurationError: the secret has no such field.
+    """
+    if not secret.get(key):
+        raise ConfigurationError(f"secrets.{source} has no {key}: add that field to the secret")
+    return secret[key]
+
+
+def scrubbed(text: object, secret: Mapping[str, str]) -> str:
+    """An error's text on one line, without any value of the secret but the user's name."""
+    told = str(text)
+    for key, value in secret.items():
+        if value and key not in {"user", "username"}:
+            told = told.replace(value, "***")
+    return " ".join(told.split())

@@ -1,0 +1,217 @@
+"""Orders, customers and products from Snowflake, as Arrow chunks."""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from headwater.config import SnowflakeSettings
+from headwater.contracts import Contract
+from headwater.errors import SourceError, SourceRejected, SourceUnavailable
+from headwater.extract.base_extractor import (
+    CursorSpan,
+    Extractor,
+    Partition,
+    Position,
+    Reject,
+    TimeWindow,
+    credential,
+    scrubbed,
+    setting,
+    utc,
+    windows,
+)
+from headwater.extract.conform import BronzeShape
+
+if TYPE_CHECKING:
+    from snowflake.connector import SnowflakeConnection
+    from snowflake.connector.cursor import SnowflakeCursor
+
+TABLES = {"snowflake_orders": "ORDERS", "snowflake_customers": "CUSTOMERS", "snowflake_products": "PRODUCTS"}
+"""What each Bronze table is called in Snowflake."""
+
+_LOGIN_TIMEOUT_S = 20
+_NETWORK_TIMEOUT_S = 120
+_BATCH_ROWS = 50_000
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+
+_NO_WAREHOUSE = 606
+_NOT_THERE_OR_NO_RIGHT = frozenset({2003, 2043, 3001, 2140})
+_HTTP_FORBIDDEN_OR_NOT_FOUND = frozenset({250001, 290403, 290404})
+_SESSION_LOST = frozenset({390104, 390110, 390111, 390112, 390114, 390115})
+
+
+class SnowflakeExtractor(Extractor):
+    """Row versions of one Snowflake table, one time window per partition.
+
+    Windows are independent: when the third of five fails, the first two stay landed and the next run begins at the
+    third. TIMESTAMP_NTZ columns are taken as UTC, the others as the instant they name.
+    """
+
+    source = "snowflake"
+
+    def __init__(self, settings: SnowflakeSettings, secret: Mapping[str, str], contract: Contract) -> None:
+        """`secret` has `user` and `password`."""
+        self._settings = settings
+        self._secret = secret
+        database = setting(self.source, "database", settings.database)
+        schema = setting(self.source, "schema", settings.schema)
+        parts = (database, schema, TABLES[contract.name])
+        self._rows = f"FROM {'.'.join(_quoted(part) for part in parts)}"
+        self._place = ".".join(parts)
+        self._cursor_column = contract.cursor or ""
+        self._shape = BronzeShape(self.source, self._place, contract)
+
+    def check(self) -> str:
+        with self._cursor() as cursor:
+            found = self._columns(cursor)
+            who, role = self._one(cursor, "SELECT CURRENT_USER(), CURRENT_ROLE()")
+            self._one(cursor, f"SELECT COUNT(*) {self._rows} WHERE FALSE")
+        return f"logged in as {who} (role {role}); {self._place} can be read and has {len(found)} columns"
+
+    def clock(self) -> datetime:
+        with self._cursor() as cursor:
+            (now,) = self._one(cursor, "SELECT CURRENT_TIMESTAMP()")
+        return utc(now)
+
+    def partitions(self, since: Position, until: datetime) -> list[Partition]:
+        """Cut what is due into windows of about a million rows; none where Snowflake counts no row."""
+        if since.watermark is not None and since.watermark >= until:
+            return []
+        with self._cursor() as cursor:
+            column = _name(self._columns(cursor)[self._cursor_column])
+            where, bounds = _between(column, since.watermark, until)
+            counted = f"SELECT COUNT(*), MIN({column}), MAX({column}) {self._rows} WHERE {where}"
+            span = CursorSpan.told(
+                self.source, f"{self._place}.{self._cursor_column}", self._one(cursor, counted, bounds)
+            )
+        return windows(since.watermark, until, span)
+
+    def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
+        """Yield the window's rows, typed as the Bronze contract; memory holds the chunks that the client prefetches.
+
+        Raises:
+            SourceUnavailable: Snowflake did not answer, or lost the session. The run retries the window.
+            SourceRejected: Snowflake refused the login or the query, or lacks a required column.
+        """
+        if not isinstance(partition, TimeWindow):
+            raise TypeError(f"a time window was expected, not {partition}")
+        with self._cursor() as cursor:
+            found = self._columns(cursor)
+            chosen = ", ".join(f"{_name(there)} AS {_name(here)}" for here, there in found.items())
+            where, bounds = _between(_name(found[self._cursor_column]), partition.start, partition.end)
+            cursor.execute(f"SELECT {chosen} {self._rows} WHERE {where}", bounds)
+            for table in cursor.fetch_arrow_batches(force_microsecond_precision=True):
+                for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
+                    yield self._shape.cast(batch, reject)
+
+    def _columns(self, cursor: "SnowflakeCursor") -> dict[str, str]:
+        described = cursor.describe(f"SELECT * {self._rows}") or []
+        return self._shape.columns(column.name for column in described)
+
+    def _one(self, cursor: "SnowflakeCursor", query: str, bounds: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        row = cursor.execute(query, bounds).fetchone()  # type: ignore[union-attr]
+        if not isinstance(row, tuple):
+            raise SourceUnavailable(self.source, f"no row came back for: {query}")
+        return row
+
+    @contextmanager
+    def _cursor(self) -> Iterator["SnowflakeCursor"]:
+        """Log in, and log out at the end; Snowflake's errors become ours."""
+        from snowflake.connector import errors
+        from snowflake.connector.vendored.requests.exceptions import RequestException
+
+        try:
+            connection = self._connect()
+            try:
+                yield connection.cursor()
+            finally:
+                connection.close()
+        except errors.Error as error:
+            raise self._told(error) from error
+        except RequestException as error:
+            raise SourceUnavailable(self.source, self._unanswered(error)) from error
+
+    def _connect(self) -> "SnowflakeConnection":
+        import snowflake.connector
+
+        logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)  # every error is raised as well
+        settings = self._settings
+        places = {"host": settings.host, "port": settings.port, "role": settings.role, "warehouse": settings.warehouse}
+        connection = snowflake.connector.connect(
+            account=settings.account or setting(self.source, "account", settings.host),
+            user=credential(self.source, self._secret, "user"),
+            password=credential(self.source, self._secret, "password"),
+            protocol=settings.protocol,
+            database=settings.database,
+            schema=settings.schema,
+            **{key: value for key, value in places.items() if value is not None},
+            application="Headwater",
+            paramstyle="qmark",
+            arrow_number_to_decimal=True,  # else NUMBER(10,2) arrives as double
+            login_timeout=_LOGIN_TIMEOUT_S,
+            network_timeout=_NETWORK_TIMEOUT_S,
+            session_parameters={"TIMEZONE": "UTC", "CLIENT_TELEMETRY_ENABLED": False},
+            log_imported_packages_in_telemetry=False,
+            platform_detection_timeout_seconds=0,  # else it asks the cloud's metadata services where it runs
+        )
+        connection.telemetry_enabled = False
+        return connection
+
+    def _told(self, error: Any) -> SourceError:
+        """What one of the connector's errors means to whoever runs us."""
+        from snowflake.connector import errors
+
+        number, text = error.errno or 0, scrubbed(error.msg or error, self._secret)
+        if number in _SESSION_LOST or (
+            isinstance(error, errors.OperationalError) and not isinstance(error, errors.ForbiddenError)
+        ):
+            return SourceUnavailable(self.source, self._unanswered(text))
+        if 390_000 <= number < 391_000:
+            return SourceRejected(
+                self.source,
+                f"Snowflake refused the login: check user and password in secrets.snowflake and "
+                f"data_sources.snowflake.role ({number}: {text})",
+            )
+        if number in _HTTP_FORBIDDEN_OR_NOT_FOUND:
+            return SourceRejected(
+                self.source, f"there is no such account: check data_sources.snowflake.account and host ({text})"
+            )
+        if number in _NOT_THERE_OR_NO_RIGHT:
+            return SourceRejected(
+                self.source,
+                f"{self._place} does not exist, or the role may not read it: check database, schema and role in "
+                f"data_sources.snowflake and the role's SELECT right ({text})",
+            )
+        if number == _NO_WAREHOUSE:
+            return SourceRejected(
+                self.source, f"no warehouse is running for the query: check data_sources.snowflake.warehouse ({text})"
+            )
+        if isinstance(error, errors.ProgrammingError | errors.DataError | errors.NotSupportedError):
+            return SourceRejected(self.source, f"Snowflake refused the query on {self._place}: {text}")
+        return SourceUnavailable(self.source, self._unanswered(text))
+
+    def _unanswered(self, error: object) -> str:
+        where = self._settings.host or self._settings.account
+        return f"{where} did not answer while reading {self._place}: {scrubbed(error, self._secret)}"
+
+
+def _between(column: str, start: datetime | None, end: datetime) -> tuple[str, tuple[Any, ...]]:
+    """A condition with its bounds; a null cursor is never between."""
+    bound_end = ("TIMESTAMP_NTZ", end.astimezone(UTC).replace(tzinfo=None))
+    if start is None:
+        return f"{column} < ?", (bound_end,)
+    return f"{column} >= ? AND {column} < ?", (("TIMESTAMP_NTZ", start.astimezone(UTC).replace(tzinfo=None)), bound_end)
+
+
+def _quoted(name: str) -> str:
+    """A name as Snowflake keeps it: upper case, unless it could only be written in quotes."""
+    return _name(name.upper() if _PLAIN.fullmatch(name) else name)
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
