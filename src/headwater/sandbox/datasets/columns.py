@@ -1,7 +1,10 @@
-"""Arrow columns out of numpy arrays, without a Python object per row."""
+"""Arrow columns out of numpy arrays, without a Python object per row.
+
+`pyarrow.array` imports pandas, half a second of everybody's first run: here columns are made of their buffers.
+"""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import numpy as np
@@ -17,9 +20,8 @@ MINUTE = 60_000_000
 SECOND = 1_000_000
 
 _Bytes = NDArray[np.uint8]
-_FIRST_DAY = date(2010, 1, 1)
-_LAST_DAY = date(2040, 1, 1)
-_EPOCH = date(1970, 1, 1)
+_FIRST_DAY = 14_610
+"""2010-01-01 in days since 1970: the first of those whose spelling is looked up."""
 
 
 def micros(at: datetime) -> int:
@@ -27,14 +29,42 @@ def micros(at: datetime) -> int:
     return round((at - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
+def integers(values: Ints, kind: pa.DataType | None = None) -> pa.Array:
+    """64-bit integers as such, or as another type of fixed width."""
+    column = pa.Array.from_buffers(
+        pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, np.int64))]
+    )
+    return column if kind is None else column.cast(kind)
+
+
+def flags(values: Mask) -> pa.Array:
+    """Booleans."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, _packed(values)])
+
+
+def texts(values: Sequence[str | bytes | None]) -> pa.Array:
+    """A few strings (binary where one is bytes), some of them null."""
+    kind = pa.binary() if any(isinstance(value, bytes) for value in values) else pa.string()
+    raw = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+    ends = np.cumsum([0, *(len(value) for value in raw)]).astype(np.int32)
+    valid = _packed(np.array([value is not None for value in values], dtype=np.bool_))
+    return pa.Array.from_buffers(kind, len(raw), [valid, pa.py_buffer(ends), pa.py_buffer(b"".join(raw))])
+
+
+def text(value: str) -> pa.Scalar:
+    """One string."""
+    return texts([value])[0]
+
+
 def instants(us: Ints, null: Mask | None = None) -> pa.Array:
     """Microseconds since 1970 as timestamps."""
-    return pa.array(us, pa.int64(), mask=null).cast(pa.timestamp("us", tz="UTC"))
+    column = integers(us, pa.timestamp("us", tz="UTC"))
+    return column if null is None else nulled(column, null)
 
 
 def dates(us: Ints) -> pa.Array:
     """The UTC dates of instants."""
-    return pa.array((us // DAY).astype(np.int32), pa.int32()).cast(pa.date32())
+    return integers(us // DAY, pa.int32()).cast(pa.date32())
 
 
 def money(cents: Ints, precision: int, scale: int = 2) -> pa.Array:
@@ -45,24 +75,50 @@ def money(cents: Ints, precision: int, scale: int = 2) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal128(precision, scale), len(cents), [None, pa.py_buffer(words)])
 
 
+def numbers(column: pa.ChunkedArray) -> Ints:
+    """The reverse of `integers`, of `instants` and of dates: a column without nulls as 64-bit integers."""
+    wide = column if column.type.bit_width == 64 else column.cast(pa.int32()).cast(pa.int64())
+    return _words(wide, 1)
+
+
+def units(column: pa.ChunkedArray) -> Ints:
+    """The reverse of `money`: a decimal column without nulls as whole units of its last digit."""
+    return _words(column, 2)
+
+
+def _words(column: pa.ChunkedArray, width: int) -> Ints:
+    """The first of every `width` 64-bit words of a column."""
+    parts = [np.zeros(0, dtype="<i8")]
+    for chunk in column.chunks:
+        ends = chunk.offset * width, (chunk.offset + len(chunk)) * width
+        parts.append(np.frombuffer(chunk.buffers()[1], "<i8")[ends[0] : ends[1] : width])
+    return np.concatenate(parts).astype(np.int64)
+
+
 def choose(values: Sequence[str | bytes | None], at: ArrayLike) -> pa.Array:
     """The value at each position."""
-    return pa.array(values).take(pa.array(np.asarray(at)))
+    return texts(values).take(integers(np.asarray(at, dtype=np.int64)))
 
 
 def nulled(column: pa.Array, where: Mask) -> pa.Array:
     """The column, null where told."""
-    return pc.if_else(pa.array(where), pa.scalar(None, column.type), column)
+    return pc.if_else(flags(where), pa.nulls(1, column.type)[0], column)
 
 
 def replaced(column: pa.Array, where: Mask, by: pa.Array | str) -> pa.Array:
     """The column, with another value where told."""
-    return pc.if_else(pa.array(where), by, column)
+    return pc.if_else(flags(where), text(by) if isinstance(by, str) else by, column)
 
 
 def joined(*parts: pa.Array | str) -> pa.Array:
     """The parts of each row, one after the other; null where one of them is."""
-    return pc.binary_join_element_wise(*parts, "")
+    columns = [text(part) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*columns, text(""))
+
+
+def decimal_text(number: Ints) -> pa.Array:
+    """The number as it is written, without leading zeros."""
+    return integers(number).cast(pa.string())
 
 
 def padded(prefix: str, number: Ints, width: int, suffix: str = "") -> pa.Array:
@@ -80,16 +136,16 @@ def hexadecimal(prefix: str, number: NDArray[np.uint64], width: int) -> pa.Array
 def iso_millis(us: Ints) -> pa.Array:
     """`2024-11-01T12:34:56.789Z`."""
     n = len(us)
-    clock = _clock_texts("%H:%M:%S")[us % DAY // SECOND]
-    parts = (_days(us, "%Y-%m-%d"), _constant("T", n), clock, _constant(".", n), _digits(us // 1000 % 1000, 3))
+    clock = _clock_texts(":")[us % DAY // SECOND]
+    parts = (_days(us, "-"), _constant("T", n), clock, _constant(".", n), _digits(us // 1000 % 1000, 3))
     return _text(*parts, _constant("Z", n))
 
 
 def compact_seconds(prefix: str, us: Ints, suffix: str = "") -> pa.Array:
     """`prefix`, `20241101123456`, `suffix`."""
     n = len(us)
-    clock = _clock_texts("%H%M%S")[us % DAY // SECOND]
-    return _text(_constant(prefix, n), _days(us, "%Y%m%d"), clock, _constant(suffix, n))
+    clock = _clock_texts("")[us % DAY // SECOND]
+    return _text(_constant(prefix, n), _days(us, ""), clock, _constant(suffix, n))
 
 
 def _text(*parts: _Bytes) -> pa.Array:
@@ -113,21 +169,28 @@ def _digits(number: Ints, width: int) -> _Bytes:
     return out
 
 
-def _days(us: Ints, form: str) -> _Bytes:
-    return _day_texts(form)[us // DAY - (_FIRST_DAY - _EPOCH).days]
+def _days(us: Ints, dash: str) -> _Bytes:
+    return _day_texts(dash)[us // DAY - _FIRST_DAY]
+
+
+def _packed(values: Mask) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(values, bitorder="little"))
 
 
 @cache
-def _day_texts(form: str) -> _Bytes:
-    days = [_FIRST_DAY + timedelta(days=n) for n in range((_LAST_DAY - _FIRST_DAY).days)]
-    return _rows([f"{day:{form}}" for day in days])
+def _day_texts(dash: str) -> _Bytes:
+    days = np.arange(np.datetime64("2010-01-01"), np.datetime64("2040-01-01"))
+    months = days.astype("datetime64[M]")
+    year, month = months.astype("datetime64[Y]").astype(np.int64) + 1970, months.astype(np.int64) % 12 + 1
+    return _separated(dash, (year, 4), (month, 2), ((days - months).astype(np.int64) + 1, 2))
 
 
 @cache
-def _clock_texts(form: str) -> _Bytes:
-    colon = ":" if ":" in form else ""
-    return _rows([f"{s // 3600:02}{colon}{s // 60 % 60:02}{colon}{s % 60:02}" for s in range(86_400)])
+def _clock_texts(colon: str) -> _Bytes:
+    second = np.arange(86_400, dtype=np.int64)
+    return _separated(colon, (second // 3600, 2), (second // 60 % 60, 2), (second % 60, 2))
 
 
-def _rows(texts: list[str]) -> _Bytes:
-    return np.frombuffer("".join(texts).encode(), np.uint8).reshape(len(texts), -1)
+def _separated(by: str, *numbers: tuple[Ints, int]) -> _Bytes:
+    parts = [part for number, width in numbers for part in (_constant(by, len(number)), _digits(number, width))]
+    return np.concatenate(parts[1:], axis=1)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from headwater.sandbox.datasets.columns import joined
-from headwater.sandbox.datasets.folder import SOURCE_SCHEMAS, write_table
+from headwater.sandbox.datasets.columns import instants, joined, micros, texts
+from headwater.sandbox.datasets.folder import table, write_table
 
 _HEADER = b"product_id,warehouse_id,quantity,reorder_point\n"
 
@@ -24,7 +25,7 @@ class StockFile:
 
 def write_stock_files(folder: Path, exports: Iterable[StockFile]) -> int:
     """Write `s3/objects/…` and `s3/files.parquet`; return the number of files. Holds one file."""
-    listed = []
+    listed: list[tuple[str, int]] = []
     for export in exports:
         key = f"erp-export/inventory/{export.day:%Y-%m-%d}/inventory.csv"
         path = folder / "s3" / "objects" / key
@@ -33,5 +34,6 @@ def write_stock_files(folder: Path, exports: Iterable[StockFile]) -> int:
         offsets, content = text.buffers()[1:]
         end = int.from_bytes(offsets.slice(4 * len(text), 4).to_pybytes(), "little")
         path.write_bytes(_HEADER + (content.slice(0, end).to_pybytes() if content is not None else b""))
-        listed.append({"key": key, "path": key, "_visible_at": export.visible_at, "_deleted_at": None})
-    return write_table(folder, "s3/files", [pa.Table.from_pylist(listed, schema=SOURCE_SCHEMAS["s3/files"])])
+        listed.append((key, micros(export.visible_at)))
+    keys, shown = texts([key for key, _ in listed]), instants(np.array([at for _, at in listed], dtype=np.int64))
+    return write_table(folder, "s3/files", [table("s3/files", {"key": keys, "path": keys, "_visible_at": shown})])

@@ -1,6 +1,6 @@
 """The dataset folder: every file and column of it, and how one is written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -161,6 +161,19 @@ def write_about(folder: Path, document: dict[str, object]) -> None:
     """Write `dataset.yaml`: the last file of a folder, whose presence says that the others are whole."""
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
     (folder / "dataset.yaml").write_text(text, "utf-8")
+
+
+def table(name: str, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """The columns as a piece of the file `name`; one that is not given is null."""
+    schema = SOURCE_SCHEMAS[name]
+    rows = len(next(iter(columns.values())))
+    return pa.Table.from_arrays([_as(columns.get(field.name), field, rows) for field in schema], schema=schema)
+
+
+def _as(column: pa.Array | None, field: pa.Field, rows: int) -> pa.Array:
+    if column is None:
+        return pa.nulls(rows, field.type)
+    return column if column.type.equals(field.type) else column.cast(field.type)
 
 
 def write_table(folder: Path, name: str, pieces: Iterable[pa.Table]) -> int:

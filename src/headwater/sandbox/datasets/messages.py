@@ -6,46 +6,47 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.sandbox.datasets.columns import choose, instants
+from headwater.sandbox.datasets.columns import choose, flags, instants, integers, numbers, text
 from headwater.sandbox.datasets.draws import Ints, Mask
-from headwater.sandbox.datasets.folder import SOURCE_SCHEMAS
+from headwater.sandbox.datasets.folder import SOURCE_SCHEMAS, table
 
 _SCHEMA = SOURCE_SCHEMAS["kafka/orders_events"]
 
 
-def messages(kind: str, partition: Ints, key: pa.Array, value: pa.Array, at: Ints, traced: pa.Array) -> pa.Table:
-    """Messages visible at their own time, with a `schema` header and, where `traced` is not null, a `trace-id`."""
-    shown = instants(at)
-    columns = [pa.array(partition, pa.int32()), key, value.cast(pa.binary()), _headers(kind, traced), shown, shown]
-    return pa.Table.from_arrays(
-        [_whole(column, field) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA
-    )
+def messages(
+    kind: str, partition: Ints, key: pa.Array, value: pa.Array, at: Ints, traces: tuple[Mask, pa.Array]
+) -> pa.Table:
+    """Messages visible at their own time, with a `schema` header and, where `traces` says so, its `trace-id`."""
+    columns = {
+        "partition": integers(partition, pa.int32()),
+        "key": key,
+        "value": value,
+        "headers": _headers(kind, *traces),
+        "timestamp": instants(at),
+        "_visible_at": instants(at),
+    }
+    return table("kafka/orders_events", columns)
 
 
-def _whole(column: pa.Array, field: pa.Field) -> pa.Array:
-    return column if column.type.equals(field.type) else column.cast(field.type)
-
-
-def _headers(kind: str, traced: pa.Array) -> pa.Array:
-    has_trace = pc.is_valid(traced).to_numpy(zero_copy_only=False)
+def _headers(kind: str, has_trace: Mask, trace: pa.Array) -> pa.Array:
     ends = np.cumsum(1 + has_trace)
-    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    offsets = np.concatenate([[0], ends])
     is_trace = np.zeros(offsets[-1], dtype=np.int64)
     is_trace[ends[has_trace] - 1] = 1
-    rows = np.repeat(np.arange(len(traced)), 1 + has_trace)
-    ids = traced.cast(pa.binary()).take(pa.array(rows))
-    values = pc.if_else(pa.array(is_trace == 1), ids, pa.scalar(kind.encode(), pa.binary()))
+    rows = np.repeat(np.arange(len(has_trace)), 1 + has_trace)
+    ids = trace.cast(pa.binary()).take(integers(rows))
+    values = pc.if_else(flags(is_trace == 1), ids, text(kind).cast(pa.binary()))
     fields = list(_SCHEMA.field("headers").type.value_type)
     pairs = pa.StructArray.from_arrays([choose(("schema", "trace-id"), is_trace), values], fields=fields)
-    return pa.ListArray.from_arrays(pa.array(offsets), pairs).cast(_SCHEMA.field("headers").type)
+    return pa.ListArray.from_arrays(integers(offsets, pa.int32()), pairs).cast(_SCHEMA.field("headers").type)
 
 
-def repeated(table: pa.Table, where: Mask, after_us: int) -> pa.Table:
+def repeated(told: pa.Table, where: Mask, after_us: int) -> pa.Table:
     """The messages, and some of them once more: the same key, value and timestamp, visible `after_us` later."""
-    again = table.filter(pa.array(where))
-    later = pc.add(again["_visible_at"], pa.scalar(after_us, pa.duration("us")))
+    again = told.filter(flags(where))
+    later = instants(numbers(again["_visible_at"]) + after_us)
     return pa.concat_tables(
-        [table, again.set_column(again.schema.names.index("_visible_at"), _SCHEMA.field("_visible_at"), later)]
+        [told, again.set_column(again.schema.names.index("_visible_at"), _SCHEMA.field("_visible_at"), later)]
     )
 
 
@@ -59,7 +60,7 @@ def in_order(pieces: Iterable[tuple[pa.Table, int]]) -> Iterator[pa.Table]:
     for piece, settled in pieces:
         known = piece if waiting is None else pa.concat_tables([waiting, piece])
         known = known.take(pc.sort_indices(known, sort_keys=[("_visible_at", "ascending"), ("partition", "ascending")]))
-        ready = int(np.searchsorted(known["_visible_at"].cast(pa.int64()).to_numpy(), settled))
+        ready = int(np.searchsorted(numbers(known["_visible_at"]), settled))
         yield known.slice(0, ready)
         waiting = known.slice(ready)
     if waiting is not None:

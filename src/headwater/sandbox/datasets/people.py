@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headwater.sandbox.datasets.columns import choose, joined, nulled, padded
+from headwater.sandbox.datasets.columns import choose, decimal_text, joined, nulled, padded, replaced
 from headwater.sandbox.datasets.draws import Ints, below, weighted
 from headwater.sandbox.datasets.names import (
     COUNTRIES,
@@ -42,14 +42,14 @@ def emails(person: Ints, version: Ints) -> pa.Array:
     first = choose(FIRST_SLUGS, below("person.first", person, len(FIRST_SLUGS)))
     last = choose(LAST_SLUGS, below("person.last", person, len(LAST_SLUGS)))
     domain = choose(DOMAINS, (below("person.domain", person, len(DOMAINS)) + version) % len(DOMAINS))
-    return joined(first, ".", last, pa.array(person).cast(pa.string()), "@", domain)
+    return joined(first, ".", last, decimal_text(person), "@", domain)
 
 
 def untidy(addresses: pa.Array, index: Ints) -> pa.Array:
     """The addresses as people type them: one in 23 in capitals, one in 29 with spaces, few empty, few null."""
-    typed = pc.if_else(pa.array(index % 23 == 4), pc.utf8_upper(addresses), addresses)
-    typed = pc.if_else(pa.array(index % 29 == 3), joined("  ", typed, " "), typed)
-    typed = pc.if_else(pa.array(index % 211 == 10), "", typed)
+    typed = replaced(addresses, index % 23 == 4, pc.utf8_upper(addresses))
+    typed = replaced(typed, index % 29 == 3, joined("  ", typed, " "))
+    typed = replaced(typed, index % 211 == 10, "")
     return nulled(typed, index % 101 == 50)
 
 
@@ -60,5 +60,5 @@ def phones(person: Ints) -> pa.Array:
 
 def streets(person: Ints) -> pa.Array:
     """A street and a number."""
-    number = pa.array(1 + below("person.number", person, 180)).cast(pa.string())
+    number = decimal_text(1 + below("person.number", person, 180))
     return joined(choose(STREETS, below("person.street", person, len(STREETS))), " ", number)

@@ -12,14 +12,19 @@ from headwater.sandbox.datasets.columns import (
     HOUR,
     choose,
     dates,
+    decimal_text,
+    flags,
     instants,
+    integers,
     joined,
     money,
     nulled,
+    numbers,
     padded,
     replaced,
 )
 from headwater.sandbox.datasets.draws import Ints, Mask, below, unit, weighted
+from headwater.sandbox.datasets.folder import table
 from headwater.sandbox.datasets.generated.populations import END_US, Population, lag
 
 _SUFFIX = "IAA"
@@ -100,9 +105,9 @@ class _Stamps:
         }
 
 
-def _visible(table: pa.Table) -> pa.Table:
-    shown = table["_visible_at"].cast(pa.int64()).to_numpy()
-    return table.filter(pa.array(shown < END_US))
+def _visible(versions: pa.Table) -> pa.Table:
+    shown = numbers(versions["_visible_at"])
+    return versions.filter(flags(shown < END_US))
 
 
 def account_tables(crm: Crm) -> Iterator[pa.Table]:
@@ -124,9 +129,10 @@ def _accounts(account: Ints, version: int, stamps: _Stamps) -> pa.Table:
         choose((" & Söhne ", " ", " Trading "), account % 3),
         choose(names.COMPANY_FORMS, below("account.form", account, len(names.COMPANY_FORMS))),
         " ",
-        pa.array(account).cast(pa.string()),
+        decimal_text(account),
     )
-    return pa.table(
+    return table(
+        "salesforce/Account",
         {
             "Id": account_ids(account),
             "Name": name,
@@ -137,7 +143,7 @@ def _accounts(account: Ints, version: int, stamps: _Stamps) -> pa.Table:
             "BillingCity": choose(people.CITIES, country),
             "BillingCountry": nulled(choose(people.CODES, country), account % 71 == 12),
             **stamps.columns("account", account),
-        }
+        },
     )
 
 
@@ -163,7 +169,8 @@ def _contacts(crm: Crm, contact: Ints, account: Ints, version: int, stamps: _Sta
     # One in 53 has the e-mail of the contact before, who is somebody else's: two accounts share an address.
     as_whom = np.where(contact % 53 == 7, contact - 1, contact)
     person = as_whom * 7919 % crm.customers
-    return pa.table(
+    return table(
+        "salesforce/Contact",
         {
             "Id": padded("003Hw", contact, 10, _SUFFIX),
             "AccountId": nulled(account_ids(account), contact % 83 == 30),
@@ -173,7 +180,7 @@ def _contacts(crm: Crm, contact: Ints, account: Ints, version: int, stamps: _Sta
             "Phone": people.phones(person),
             "Title": choose((*names.JOB_TITLES, None), below("contact.title", contact, len(names.JOB_TITLES) + 1)),
             **stamps.columns("contact", contact),
-        }
+        },
     )
 
 
@@ -194,17 +201,16 @@ def _opportunities(crm: Crm, deal: Ints, version: int, stamps: _Stamps) -> pa.Ta
     cents = 50_000 + (unit("deal.amount", deal) ** 2 * 50_000_000).astype(np.int64)
     closes = stamps.created + 30 * DAY + below("deal.closes", deal, 90) * DAY + 12 * HOUR
     account = replaced(account_ids(crm.account_of(crm.opportunities, deal)), deal % 5000 == 4999, "001Hw9999999999IAA")
-    return pa.table(
+    return table(
+        "salesforce/Opportunity",
         {
             "Id": padded("006Hw", deal, 10, _SUFFIX),
             "AccountId": nulled(account, deal % 97 == 31),
-            "Name": joined(
-                "Deal ", pa.array(deal).cast(pa.string()), choose((": Frühjahr", "", " (renewal)"), deal % 3)
-            ),
+            "Name": joined("Deal ", decimal_text(deal), choose((": Frühjahr", "", " (renewal)"), deal % 3)),
             "StageName": choose(_STAGES, stage),
             "Amount": nulled(money(cents, 18), deal % 59 == 20),
             "CloseDate": dates(closes),
-            "Probability": pa.array(_PROBABILITIES[stage]),
+            "Probability": integers(_PROBABILITIES[stage]),
             **stamps.columns("opportunity", deal),
-        }
+        },
     )

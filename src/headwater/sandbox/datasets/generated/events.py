@@ -13,12 +13,14 @@ from headwater.sandbox.datasets.columns import (
     MINUTE,
     SECOND,
     choose,
+    decimal_text,
     hexadecimal,
     iso_millis,
     joined,
     nulled,
     padded,
     replaced,
+    text,
 )
 from headwater.sandbox.datasets.draws import Ints, below, bits, unit, weighted
 from headwater.sandbox.datasets.folder import PARTITIONS
@@ -149,7 +151,7 @@ def _stock_pieces(shop: Shop, moves: Population) -> Iterator[tuple[pa.Table, int
             '", "warehouse_id": "',
             choose(names.WAREHOUSES, below("stock.warehouse", number, len(names.WAREHOUSES))),
             '", "quantity": ',
-            pa.array(below("stock.quantity", number, 400)).cast(pa.string()),
+            decimal_text(below("stock.quantity", number, 400)),
             ', "event_timestamp": "',
             iso_millis(at),
             '", "reason": "',
@@ -169,18 +171,18 @@ def _troubled(
     broken = early & (number % _TROUBLE_EVERY == 100)
     gone = early & (number % _TOMBSTONE_EVERY == 50)
     raw = replaced(value.cast(pa.binary()), broken, choose(_MALFORMED, number // _TROUBLE_EVERY % len(_MALFORMED)))
-    traced = nulled(hexadecimal("", bits(f"{kind}.trace", number), 16), number % 10 != 0)
+    traces = (number % 10 == 0, hexadecimal("", bits(f"{kind}.trace", number), 16))
     table = messages(
         kind,
         below(f"{kind}.partition", keyed, PARTITIONS),
         nulled(key, number % 701 == 6),
         nulled(raw, gone),
         at,
-        traced,
+        traces,
     )
     return repeated(table, number % _TROUBLE_EVERY == 200, SECOND)
 
 
-def _quoted(text: pa.Array) -> pa.Array:
+def _quoted(words: pa.Array) -> pa.Array:
     """Each text as JSON: in quotes, or `null`."""
-    return pc.fill_null(joined('"', text, '"'), "null")
+    return pc.fill_null(joined('"', words, '"'), text("null"))

@@ -12,7 +12,10 @@ from headwater.sandbox.datasets.columns import (
     HOUR,
     MINUTE,
     choose,
+    decimal_text,
+    flags,
     instants,
+    integers,
     joined,
     money,
     nulled,
@@ -20,6 +23,7 @@ from headwater.sandbox.datasets.columns import (
     replaced,
 )
 from headwater.sandbox.datasets.draws import Ints, Mask, below, unit, weighted
+from headwater.sandbox.datasets.folder import table
 from headwater.sandbox.datasets.generated.populations import CHUNK, END_US, Population, lag
 
 _STATUSES = ("PLACED", "PAID", "SHIPPED", "COMPLETED", "CANCELLED", "RETURNED", "REFUNDED")
@@ -124,20 +128,20 @@ def _order_versions(shop: Shop, order: Ints, at: Ints, version: int, status: Int
     # A negative quantity is a slip that the last version of an order with several puts right.
     slipped = (order % 503 == 11) & (version < 2)
     spelling = np.where(order % 20 == 9, len(_STATUSES) * (1 + order // 20 % 2), 0) + status
-    return pa.table(
+    return table(
+        "snowflake/ORDERS",
         {
             "ORDER_ID": order_ids(order),
             "CUSTOMER_ID": customer.ids(),
             "ORDER_DATE": instants(placed),
             "PRODUCT_ID": product_ids(product),
-            "QUANTITY": pa.array(np.where(slipped, -quantity, quantity)),
+            "QUANTITY": integers(np.where(slipped, -quantity, quantity)),
             "AMOUNT": money(_local_cents(price_cents(product) * quantity, country), 10),
             "CURRENCY": _currencies(order, country),
             "STATUS": choose(_SPELLINGS, spelling),
             "LAST_MODIFIED_TS": instants(at),
             "_visible_at": instants(visible),
-            "_deleted_at": pa.nulls(len(order), pa.timestamp("us", tz="UTC")),
-        }
+        },
     )
 
 
@@ -155,7 +159,7 @@ def _currencies(order: Ints, country: Ints) -> pa.Array:
 
 def _local_cents(us_cents: Ints, country: Ints) -> Ints:
     """The same price in a country's money; whole units where it has no small ones."""
-    local = np.rint(us_cents * people.LEVELS[country]).astype(np.int64)
+    local: Ints = np.rint(us_cents * people.LEVELS[country]).astype(np.int64)
     return np.where(people.LEVELS[country] >= 100, local // 100 * 100, local)
 
 
@@ -191,7 +195,8 @@ def _customer_versions(customer: Ints, created: Ints, at: Ints, version: int) ->
     codes = [*people.CODES, *(f" {code.lower()}" for code in people.CODES), None]
     spelled = np.where(customer % 113 == 6, len(people.CODES) + country, country)
     segment = weighted(f"customer.segment.{version}", customer, [70, 18, 8, 4])
-    return pa.table(
+    return table(
+        "snowflake/CUSTOMERS",
         {
             "CUSTOMER_ID": customer_ids(customer),
             "FIRST_NAME": nulled(people.first_names(customer), customer % 307 == 2),
@@ -205,8 +210,7 @@ def _customer_versions(customer: Ints, created: Ints, at: Ints, version: int) ->
             "CREATED_TS": instants(created),
             "LAST_MODIFIED_TS": instants(at),
             "_visible_at": instants(at),
-            "_deleted_at": pa.nulls(len(customer), pa.timestamp("us", tz="UTC")),
-        }
+        },
     )
 
 
@@ -228,9 +232,10 @@ def _product_versions(product: Ints, at: Ints, version: int) -> pa.Table:
         " ",
         choose(names.THINGS, below("product.thing", product, len(names.THINGS))),
         " ",
-        pa.array(product).cast(pa.string()),
+        decimal_text(product),
     )
-    return pa.table(
+    return table(
+        "snowflake/PRODUCTS",
         {
             "PRODUCT_ID": product_ids(product),
             "NAME": name,
@@ -240,9 +245,8 @@ def _product_versions(product: Ints, at: Ints, version: int) -> pa.Table:
             "BRAND": choose(names.BRANDS, below("product.brand", product, len(names.BRANDS))),
             "LIST_PRICE": money(cents if version == 0 else cents * percent // 100, 10),
             "CURRENCY": choose(("USD", "usd"), (product % 61 == 8).astype(np.int64)),
-            "ACTIVE": pa.array((product % 20 != 8) | (version == 0)),
+            "ACTIVE": flags((product % 20 != 8) | (version == 0)),
             "LAST_MODIFIED_TS": instants(at),
             "_visible_at": instants(at),
-            "_deleted_at": pa.nulls(len(product), pa.timestamp("us", tz="UTC")),
-        }
+        },
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from headwater.sandbox.datasets import names
-from headwater.sandbox.datasets.columns import choose, joined, micros, nulled, replaced
+from headwater.sandbox.datasets.columns import choose, decimal_text, joined, micros, nulled, replaced
 from headwater.sandbox.datasets.draws import Ints, below
 from headwater.sandbox.datasets.files import StockFile
 from headwater.sandbox.datasets.generated.populations import END, FIRST, START
@@ -40,8 +40,8 @@ def stock_files(shop: Shop, scale: float) -> Iterator[StockFile]:
 def _lines(number: int, product: Ints) -> pa.Array:
     line = np.arange(len(product), dtype=np.int64) + number * 10_000_019
     warehouses = [f'"{name}"' if "," in name else name for name in names.WAREHOUSES]
-    quantity = pa.array(below("file.quantity", line, 500)).cast(pa.string())
-    reorder = pa.array(below("file.reorder", line, 60)).cast(pa.string())
+    quantity = decimal_text(below("file.quantity", line, 500))
+    reorder = decimal_text(below("file.reorder", line, 60))
     rest = joined(
         replaced(quantity, line % 997 == 3, ""),
         ",",

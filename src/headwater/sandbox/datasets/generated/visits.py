@@ -11,6 +11,7 @@ from headwater.sandbox.datasets.columns import (
     SECOND,
     choose,
     compact_seconds,
+    decimal_text,
     hexadecimal,
     instants,
     joined,
@@ -19,6 +20,7 @@ from headwater.sandbox.datasets.columns import (
     replaced,
 )
 from headwater.sandbox.datasets.draws import Ints, below, bits, unit, weighted
+from headwater.sandbox.datasets.folder import table
 from headwater.sandbox.datasets.generated.populations import END_US, Population, chunks, lag
 from headwater.sandbox.datasets.generated.shop import Shop, customer_ids, product_ids
 
@@ -93,7 +95,8 @@ def _behavior(shop: Shop, visits: Visits, number: Ints, session: Ints, at: Ints,
     page = joined(
         "https://shop.example/p/", product_ids(below("behavior.product", number, shop.products.existing(started)))
     )
-    return pa.table(
+    return table(
+        "redshift/customer_behavior",
         {
             "event_id": nulled(padded("E", number, 11), number % 1999 == 7),
             "customer_id": nulled(customer_id, number % 401 == 8),
@@ -106,8 +109,7 @@ def _behavior(shop: Shop, visits: Visits, number: Ints, session: Ints, at: Ints,
             "url_2": nulled(choose(("/cart", "/sale?ü=1", "/account"), number % 3), number % 2 == 0),
             "metadata": choose(_METADATA, weighted("behavior.metadata", number, [30, 30, 20, 15, 5])),
             "_visible_at": instants(visible),
-            "_deleted_at": pa.nulls(len(number), pa.timestamp("us", tz="UTC")),
-        }
+        },
     )
 
 
@@ -122,5 +124,5 @@ def _places(customer: Ints, session: Ints) -> pa.Array:
 
 
 def _degrees(hundredths: Ints, negative: np.ndarray) -> pa.Array:
-    whole = pa.array(hundredths // 100).cast(pa.string())
+    whole = decimal_text(hundredths // 100)
     return joined(choose(("", "-"), negative.astype(np.int64)), whole, padded(".", hundredths % 100, 2))
