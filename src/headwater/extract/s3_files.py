@@ -14,7 +14,7 @@ import pyarrow as pa
 from headwater.config import S3Settings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected, SourceUnavailable
-from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile
+from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile, credential, setting
 from headwater.extract.csv_file import FileChunk, read_csv
 from headwater.extract.from_text import reject_batch
 
@@ -93,9 +93,7 @@ class S3FileExtractor(Extractor):
     def _store(self) -> "S3Store":
         from obstore.store import S3Store
 
-        bucket, endpoint = self._settings.bucket, self._settings.endpoint_url
-        if not bucket:
-            raise SourceRejected("external", "which bucket? Set data_sources.s3.bucket")
+        endpoint = self._settings.endpoint_url
         options: dict[str, Any] = {}
         if endpoint:
             options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
@@ -103,11 +101,11 @@ class S3FileExtractor(Extractor):
             options["region"] = self._settings.region
         if self._secret:
             options |= {
-                "access_key_id": self._secret.get("access_key_id", ""),
-                "secret_access_key": self._secret.get("secret_access_key", ""),
+                "access_key_id": credential("s3", self._secret, "access_key_id"),
+                "secret_access_key": credential("s3", self._secret, "secret_access_key"),
             }
         return S3Store(
-            bucket,
+            setting("s3", "bucket", self._settings.bucket),
             **options,
             client_options={
                 "timeout": _WHOLE_TIMEOUT,

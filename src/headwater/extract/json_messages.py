@@ -1,0 +1,114 @@
+"""JSON messages to columns: one row or one refusal per message, whatever its bytes.
+
+Arrow's JSON reader is not used: it shifts rows where a message holds two objects or none, and dies of a `null`.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headwater.contracts import Column
+from headwater.extract.from_text import typed
+
+_INTEGERS = ("BIGINT", "UBIGINT")
+"""How DuckDB names the type of a JSON number that is written without fraction and exponent."""
+
+
+class JsonMessages:
+    """Reads messages that are JSON objects into the columns of a contract; closes its DuckDB connection at exit."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._connection = duckdb.connect(config={"threads": 1})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def parse(self, values: list[bytes | None]) -> tuple[dict[str, pa.Array], list[int], dict[int, str]]:
+        """The columns of the messages that are rows, which messages these are, and why each other one is refused.
+
+        A field is found by its column's name. In a string column a JSON string is its text, any other value its JSON
+        text written compactly; an absent field and `null` are null. An integer column takes integers only.
+        """
+        refused: dict[int, str] = {}
+        texts = _texts(values, refused)
+        kinds = self._kinds(texts)
+        for row, kind in enumerate(kinds):
+            if row not in refused and kind != "OBJECT":
+                refused[row] = f"not an object but {kind.lower()}" if kind else "not JSON"
+        objects = [row for row in range(len(values)) if row not in refused]
+        columns, misfits = self._fields(texts.take(pa.array(objects, pa.int64())))
+        if misfits:
+            kept = pa.array([place for place in range(len(objects)) if place not in misfits], pa.int64())
+            columns = {name: array.take(kept) for name, array in columns.items()}
+            refused |= {objects[place]: reason for place, reason in misfits.items()}
+            objects = [objects[place] for place in kept.to_pylist()]
+        return columns, objects, refused
+
+    def _kinds(self, texts: pa.Array) -> list[str | None]:
+        """Each text's JSON type; None where it is no JSON."""
+        valid = self._query("json_valid(text)", texts).column(0).combine_chunks()
+        valid = pc.fill_null(valid, fill_value=False)
+        found = iter(self._query("json_type(text)", texts.filter(valid)).column(0).to_pylist())
+        return [next(found) if is_valid else None for is_valid in valid.to_pylist()]
+
+    def _fields(self, texts: pa.Array) -> tuple[dict[str, pa.Array], dict[int, str]]:
+        paths = [f'$."{column.name}"' for column in self._columns]
+        wanted = [f"text ->> '{path}'" for path in paths] + [f"json_type(text, '{path}')" for path in paths]
+        found = self._query(", ".join(wanted), texts)
+        refused: dict[int, str] = {}
+        fields: dict[str, pa.Array] = {}
+        for place, column in enumerate(self._columns):
+            text = found.column(place).combine_chunks()
+            if pa.types.is_integer(column.arrow_type):
+                kind = found.column(len(paths) + place).combine_chunks()
+                integer = pc.is_in(kind, pa.array([*_INTEGERS, "NULL", None], pa.string()))
+                for row in pc.indices_nonzero(pc.invert(integer)).to_pylist():
+                    refused[row] = (
+                        f"{column.name} is {_shown(text[row].as_py(), kind[row].as_py())}, which is no integer"
+                    )
+                text = pc.if_else(integer, text, pa.scalar(None, pa.string()))
+            fields[column.name] = text
+        columns, misfits = typed(self._columns, fields)
+        return columns, misfits | refused
+
+    def _query(self, expressions: str, texts: pa.Array) -> pa.Table:
+        messages = pa.table({"place": pa.array(range(len(texts)), pa.int64()), "text": texts})
+        self._connection.register("messages", messages)
+        try:
+            query = f"SELECT {expressions} FROM messages ORDER BY place"  # noqa: S608 - names of the contract
+            return self._connection.sql(query).to_arrow_table()
+        finally:
+            self._connection.unregister("messages")
+
+
+def _texts(values: list[bytes | None], refused: dict[int, str]) -> pa.Array:
+    """The values as text; null where there is none or it is not UTF-8, which is then said in `refused`."""
+    array = pa.array(values, pa.binary())
+    for row in pc.indices_nonzero(array.is_null()).to_pylist():
+        refused[row] = "a tombstone: it has no value"
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts: list[str | None] = []
+        for row, value in enumerate(values):
+            try:
+                texts.append(None if value is None else value.decode())
+            except UnicodeDecodeError:
+                refused[row] = "not UTF-8"
+                texts.append(None)
+        return pa.array(texts, pa.string())
+
+
+def _shown(text: str, kind: str) -> str:
+    short = text if len(text) <= 80 else text[:80] + "…"
+    return f'"{short}"' if kind == "VARCHAR" else short

@@ -1,0 +1,345 @@
+"""Events of Kafka topics: orders_events, user_events, inventory_updates."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+
+from headwater.config import KafkaSettings
+from headwater.contracts import Contract
+from headwater.errors import SourceError, SourceRejected, SourceUnavailable
+from headwater.extract.base_extractor import Extractor, OffsetRange, Partition, Position, Reject, credential, setting
+from headwater.extract.from_text import reject_batch
+from headwater.extract.json_messages import JsonMessages
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, KafkaError, Message
+    from confluent_kafka._types import HeadersType
+
+TOPICS = {
+    "kafka_orders_events": "orders_events",
+    "kafka_user_events": "user_events",
+    "kafka_inventory_updates": "inventory_updates",
+}
+"""The topic of each Bronze table."""
+
+_RANGE = 200_000
+_BATCH = 10_000
+_ANSWER_WITHIN_S = 8.0
+_PROGRESS_WITHIN_S = 30.0
+_BUFFER_KBYTES = 16_384
+
+_OWN_COLUMNS = frozenset({"kafka_key", "kafka_partition", "kafka_offset", "kafka_timestamp", "kafka_headers"})
+
+_log = logging.getLogger("headwater.extract.kafka")
+
+
+class KafkaConsumer(Extractor):
+    """The messages of one topic, a bounded range of offsets of one partition at a time.
+
+    Offsets are kept by the lake, in the commit that holds the messages: the broker is asked for no group's state and
+    gets none. Only committed transactions are read.
+    """
+
+    source = "kafka"
+    row_id = "_row_id"
+
+    def __init__(self, settings: KafkaSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
+        self._settings = settings
+        self._secret = dict(secret or {})
+        self._contract = contract
+        self._topic = TOPICS[contract.name]
+
+    def check(self) -> str:
+        with self._connected() as connection:
+            marks = connection.watermarks()
+            connection.fetch_nothing({partition: high for partition, (_, high) in marks.items()})
+        messages = sum(high - low for low, high in marks.values())
+        user = self._secret.get("username")
+        return (
+            f"{self._settings.bootstrap_servers}{f' as {user}' if user else ''}: topic {self._topic} with "
+            f"{len(marks)} partitions, {messages} offsets"
+        )
+
+    def partitions(self, since: Position, until: datetime) -> list[Partition]:  # noqa: ARG002 - offsets are no times
+        """Ranges of at most 200 000 offsets, each partition from where it was consumed to its end; `until` cuts none.
+
+        Raises:
+            SourceUnavailable: no broker answered.
+            SourceRejected: the login was refused, the topic is missing, or its offsets don't fit the recorded position.
+        """
+        with self._connected() as connection:
+            marks = connection.watermarks()
+        if gone := sorted(since.offsets.keys() - marks.keys()):
+            raise SourceRejected(
+                "kafka", f"topic {self._topic} has no partition {gone[0]} any more: was it created anew? {_REPOSITION}"
+            )
+        ranges: list[Partition] = []
+        for partition, (low, high) in sorted(marks.items()):
+            start = self._start(partition, since.offsets.get(partition), low, high)
+            ranges += [
+                OffsetRange(self._topic, partition, first, min(first + _RANGE, high))
+                for first in range(start, high, _RANGE)
+            ]
+        return ranges
+
+    def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
+        """Yield a range's messages in their order, with `_row_id`; a batch holds 10 000 at most.
+
+        Raises:
+            SourceUnavailable: the broker stopped answering.
+            SourceRejected: it refused the login, the right to read, or the offsets.
+        """
+        if not isinstance(partition, OffsetRange):
+            raise TypeError(f"a range of offsets was expected, not {partition}")
+        columns = [column for column in self._contract.columns if column.name not in _OWN_COLUMNS]
+        with self._connected() as connection, JsonMessages(columns) as parser:
+            for messages in connection.messages(partition):
+                parsed, good, refused = parser.parse([message.value() for message in messages])
+                if refused:
+                    reject(_rejects(messages, refused))
+                if good:
+                    yield self._batch(parsed, [messages[row] for row in good])
+
+    def _start(self, partition: int, recorded: int | None, low: int, high: int) -> int:
+        place = f"{self._topic}[{partition}]"
+        if recorded is None:
+            return low
+        if recorded < low:
+            raise SourceRejected(
+                "kafka",
+                f"{place}: offsets {recorded} to {low - 1} were removed by the topic's retention before they were read; "
+                f"restore them, or accept the loss: {_REPOSITION}",
+            )
+        if recorded > high:
+            raise SourceRejected(
+                "kafka",
+                f"{place} ends at offset {high}, but was read to {recorded}: was the topic created anew? {_REPOSITION}",
+            )
+        return recorded
+
+    def _batch(self, parsed: dict[str, pa.Array], messages: list["Message"]) -> pa.RecordBatch:
+        positions = [f"{message.partition()}:{message.offset()}" for message in messages]
+        columns = parsed | {
+            "kafka_key": pa.array([_key(message.key()) for message in messages], pa.string()),
+            "kafka_partition": pa.array([message.partition() for message in messages], pa.int32()),
+            "kafka_offset": pa.array([message.offset() for message in messages], pa.int64()),
+            "kafka_timestamp": _timestamps(messages),
+            "kafka_headers": pa.array([_headers(message.headers()) for message in messages], pa.string()),
+            "_row_id": pa.array(positions, pa.string()),
+        }
+        names = [*self._contract.column_names, "_row_id"]
+        return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+
+    @contextmanager
+    def _connected(self) -> Iterator["_Connection"]:
+        from confluent_kafka import Consumer, KafkaException
+
+        faults: list[KafkaError] = []
+        try:
+            consumer = Consumer(self._client_settings() | {"error_cb": faults.append, "logger": _log})
+        except KafkaException as error:
+            raise SourceRejected(
+                "kafka", f"the client can't be set up ({error.args[0].str()}): check data_sources.kafka"
+            ) from error
+        connection = _Connection(consumer, faults, self._topic, str(self._settings.bootstrap_servers))
+        try:
+            yield connection
+        except KafkaException as error:
+            raise connection.translated(error.args[0]) from error
+        finally:
+            consumer.close()
+
+    def _client_settings(self) -> dict[str, Any]:
+        settings = self._settings
+        client: dict[str, Any] = {
+            "bootstrap.servers": setting("kafka", "bootstrap_servers", settings.bootstrap_servers),
+            "security.protocol": settings.security_protocol,
+            "group.id": "headwater",  # the client demands one; nothing is ever committed to it
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "queued.max.messages.kbytes": _BUFFER_KBYTES,
+            "reconnect.backoff.max.ms": 1000,
+            "log_level": 2,  # what goes wrong reaches us as errors
+        }
+        if settings.security_protocol.startswith("SASL_"):
+            client |= {
+                "sasl.mechanism": settings.sasl_mechanism,
+                "sasl.username": credential("kafka", self._secret, "username"),
+                "sasl.password": credential("kafka", self._secret, "password"),
+            }
+        if settings.ssl_ca_location and settings.security_protocol.endswith("SSL"):
+            client["ssl.ca.location"] = str(settings.ssl_ca_location)
+        return client
+
+
+_REPOSITION = "then set the table's recorded offsets, or load it anew"
+
+
+class _Connection:
+    """A consumer whose background errors become ours: librdkafka tells a refused login to its error callback alone."""
+
+    def __init__(self, consumer: "Consumer", faults: list["KafkaError"], topic: str, servers: str) -> None:
+        self._consumer = consumer
+        self._faults = faults
+        self._topic = topic
+        self._servers = servers
+
+    def watermarks(self) -> dict[int, tuple[int, int]]:
+        """For each partition the first offset that is still there, and the end of what is committed."""
+        from confluent_kafka import TopicPartition
+
+        return {
+            partition: self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), timeout=_ANSWER_WITHIN_S, cached=False
+            )
+            for partition in self._partitions()
+        }
+
+    def fetch_nothing(self, ends: Mapping[int, int]) -> None:
+        """Ask for messages at the ends, so that a lacking right to read shows."""
+        from confluent_kafka import TopicPartition
+
+        self._consumer.assign([TopicPartition(self._topic, partition, end) for partition, end in ends.items()])
+        deadline = time.monotonic() + _ANSWER_WITHIN_S
+        while time.monotonic() < deadline:
+            message = self._consumer.poll(0.2)
+            self._raise_refusals()
+            if message is not None:
+                self._raise_unless_end(message.error())
+                return
+        raise self._silent("fetching")
+
+    def messages(self, wanted: OffsetRange) -> Iterator[list["Message"]]:
+        """The range's messages, some thousands at a time.
+
+        Offsets have gaps (transactions, compaction): the end is reached at a message behind it or the partition's end.
+        """
+        from confluent_kafka import TopicPartition
+
+        self._consumer.assign([TopicPartition(wanted.topic, wanted.partition, wanted.start)])
+        reached = wanted.start
+        progress = time.monotonic()
+        while reached < wanted.end:
+            got = self._consumer.consume(_BATCH, timeout=0.5)
+            self._raise_refusals()
+            before, batch = reached, []
+            for message in got:
+                self._raise_unless_end(message.error())
+                offset = cast("int", message.offset())
+                if message.error() is None and offset < wanted.end:
+                    batch.append(message)
+                    reached = offset + 1
+                else:
+                    reached = max(reached, offset)
+            if reached > before:
+                progress = time.monotonic()
+                self._faults.clear()
+            elif time.monotonic() - progress > (_ANSWER_WITHIN_S if self._faults else _PROGRESS_WITHIN_S):
+                raise self._silent(f"reading {wanted.topic}[{wanted.partition}] at offset {reached}")
+            if batch:
+                yield batch
+                progress = time.monotonic()
+
+    def translated(self, error: "KafkaError") -> SourceError:
+        """What the broker or the client said, as ours."""
+        from confluent_kafka import KafkaError
+
+        said = error.str()
+        code = error.code()
+        if code == KafkaError._AUTHENTICATION:
+            return SourceRejected("kafka", f"{self._servers} refused the login: check secrets.kafka")
+        if code == KafkaError._SSL:
+            return SourceRejected(
+                "kafka",
+                f"no trusted TLS connection to {self._servers}: check data_sources.kafka.ssl_ca_location ({said})",
+            )
+        if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+            return SourceRejected(
+                "kafka", f"the user of secrets.kafka may not read topic {self._topic}: grant it READ there"
+            )
+        if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+            return SourceRejected(
+                "kafka", f"{self._servers} has no topic {self._topic}: create it, or correct the address"
+            )
+        if code in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
+            return SourceRejected(
+                "kafka", f"topic {self._topic} no longer has the offsets asked for ({said}); {_REPOSITION}"
+            )
+        return SourceUnavailable("kafka", f"{self._servers} did not answer ({said}): is it up and reachable?")
+
+    def _partitions(self) -> list[int]:
+        from confluent_kafka import KafkaException
+
+        deadline = time.monotonic() + _ANSWER_WITHIN_S
+        while True:
+            try:
+                topic = self._consumer.list_topics(self._topic, timeout=1.0).topics[self._topic]
+            except KafkaException:
+                self._consumer.poll(0)  # this is what calls the error callback
+                self._raise_refusals()
+                if time.monotonic() > deadline:
+                    raise self._silent("asking for its topics") from None
+                continue
+            if topic.error is not None:
+                raise self.translated(topic.error)
+            return sorted(topic.partitions)
+
+    def _raise_refusals(self) -> None:
+        from confluent_kafka import KafkaError
+
+        for fault in self._faults:
+            refused = fault.code() == KafkaError._SSL and "certificate" in fault.str()
+            if refused or fault.code() == KafkaError._AUTHENTICATION:
+                raise self.translated(fault)
+
+    def _silent(self, doing: str) -> SourceError:
+        """No answer in time: the last error that the client met on its own tells why."""
+        if self._faults:
+            return self.translated(self._faults[-1])
+        return SourceUnavailable("kafka", f"{self._servers} did not answer while {doing}")
+
+    def _raise_unless_end(self, error: "KafkaError | None") -> None:
+        from confluent_kafka import KafkaError
+
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise self.translated(error)
+
+
+def _key(key: bytes | str | None) -> str | None:
+    """A key as text; bytes that are no UTF-8 are shown as \\xNN, for a key refuses no message."""
+    return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
+
+
+def _timestamps(messages: list["Message"]) -> pa.Array:
+    from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
+
+    pairs = [message.timestamp() for message in messages]
+    milliseconds = [None if kind == TIMESTAMP_NOT_AVAILABLE else value for kind, value in pairs]
+    return pa.array(milliseconds, pa.timestamp("ms", tz="UTC")).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _headers(headers: "HeadersType | None") -> str | None:
+    """Headers as JSON text, in their order: a list, because a key may stand twice."""
+    if not headers:
+        return None
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return json.dumps([{"key": key, "value": _key(value)} for key, value in pairs], ensure_ascii=False)
+
+
+def _rejects(messages: list["Message"], refused: Mapping[int, str]) -> pa.RecordBatch:
+    rows = sorted(refused)
+    return reject_batch(
+        [f"{messages[row].partition()}:{messages[row].offset()}" for row in rows],
+        [f"{messages[row].topic()}[{messages[row].partition()}]@{messages[row].offset()}" for row in rows],
+        [refused[row] for row in rows],
+        [messages[row].value() or b"" for row in rows],
+    )
