@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from tests.frames import at, frame, rows
 
 from headwater.contracts import Contracts
 from headwater.errors import ConfigurationError
@@ -22,7 +23,6 @@ from headwater.transform.silver.orders import orders
 from headwater.transform.silver.products import products
 from headwater.transform.silver.user_events import user_events
 from headwater.transform.table import TABLES, gold, load_tables, silver
-from tests.frames import at, frame, rows
 
 SILVER = {
     "orders", "customers", "products", "behavior", "accounts", "contacts", "opportunities", "fx_rates", "order_events",
@@ -273,9 +273,11 @@ def test_a_contact_that_moved_speaks_for_its_new_account_only(spark: SparkSessio
 
 @pytest.mark.parametrize(
     "newer",
-    ["1 | A1 | new@x.com | 2024-01-01 | 2024-05-01 | false | run-2 | a", "1 | A1 | new@x.com | 2024-01-01 | 2024-05-01 | false | run-1 | c"],
-    ids=["landed by the later run", "the greater row id"],
-)  # fmt: skip
+    [
+        pytest.param("1 | A1 | new@x.com | 2024-01-01 | 2024-05-01 | false | run-2 | a", id="of the later run"),
+        pytest.param("1 | A1 | new@x.com | 2024-01-01 | 2024-05-01 | false | run-1 | c", id="of the greater row id"),
+    ],
+)
 def test_of_equally_new_versions_of_a_contact_this_one_counts(spark: SparkSession, newer: str):
     older = "1 | A1 | old@x.com | 2024-01-01 | 2024-05-01 | false | run-1 | b"
     assert _primary_email(spark, newer, older) == "new@x.com"
