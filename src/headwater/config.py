@@ -313,18 +313,9 @@ def _from_environment(environment: Mapping[str, str]) -> _Layer:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise ConfigurationError(f"the environment variable {variable} and another one both set {part}")
-        place[parts[-1]] = _scalar(text)
+        place[parts[-1]] = text  # a setting that is a number or a switch reads it as such
         names[".".join(parts)] = f"environment {variable}"
     return _Layer("the environment", values, names)
-
-
-def _scalar(text: str) -> Any:
-    """A variable's text as YAML would read it, unless that is not a plain value."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return value if isinstance(value, bool | int | float) else text
 
 
 def _validated(layers: list[_Layer], folder: Path, file: Path) -> Settings:

@@ -1,0 +1,92 @@
+"""The outermost door: commands are found here, and every error ends here as one sentence and an exit code.
+
+Exit codes: 0 all well; 1 an error, or tables that are stale because a source did not answer; 2 the gate refused a
+table; 64 the command line was not understood; 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from headwater.cli.lake import query, status
+from headwater.cli.project import check, config, doctor
+from headwater.cli.run import run
+from headwater.cli.sandbox import sandbox
+from headwater.cli.session import Session, common_options
+from headwater.errors import HeadwaterError
+
+EXIT_ERROR = 1
+EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
+
+
+def _print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        click.echo(f"headwater {version('headwater')}")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Say the version."
+)
+@common_options
+def headwater() -> None:
+    """Six sources to Bronze, Silver and Gold.
+
+    Exit codes: 0 all well, 1 an error or stale tables, 2 the gate refused a table, 64 wrong usage, 130 interrupted.
+    """
+
+
+for command in (run, status, query, check, doctor, config, sandbox):
+    headwater.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit code."""
+    session = Session()
+    code = _outcome(arguments, session)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if code == EXIT_INTERRUPTED:
+        os._exit(code)  # a thread that waits for a source must not hold back the prompt
+    sys.exit(code)
+
+
+def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
+    try:
+        ended = headwater.main(arguments, prog_name="headwater", standalone_mode=False, obj=session)
+        return ended if isinstance(ended, int) else 0
+    except click.UsageError as error:
+        error.show(sys.stderr)
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: nothing half-done counts; the same command goes on from here", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except HeadwaterError as error:
+        return _told(error, str(error), session)
+    except Exception as error:  # noqa: BLE001 - the outermost door: whatever it is, people get a sentence
+        return _told(error, f"a defect in Headwater, {type(error).__name__}: {error}", session)
+
+
+def _told(error: Exception, message: str, session: Session) -> int:
+    click.echo(f"headwater: {message}", err=True)
+    log = session.record(error)
+    if log is not None:
+        click.echo(f"log: {log}", err=True)
+    if session.debug:
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    elif not isinstance(error, HeadwaterError):
+        click.echo("the same command with --debug shows where", err=True)
+    return EXIT_ERROR

@@ -1,0 +1,203 @@
+"""`headwater status` and `headwater query`: what stands in the lake. Both only read."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headwater.cli.session import Session, common_options, now
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headwater.observe.lake import TableStatus
+
+_SHOWN_ROWS = 200
+"""Rows that a table for people has at most; `--csv` and `--json` give all."""
+
+_CELL_WIDTH = 60
+
+
+@click.command(short_help="Each table's rows, version, freshness and verdict.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@common_options
+@click.pass_obj
+def status(session: Session, as_json: bool) -> None:
+    """Say of each table its rows, version, freshness, watermark and last verdict."""
+    contracts, settings = session.contracts, session.settings
+    at = _lake_clock(session)
+
+    from headwater.observe.lake import statuses
+
+    tables = statuses(settings.lake, contracts)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"lake": settings.lake, "at": at, "tables": [_document(each, at) for each in tables]},
+                default=_json_value,
+            )
+        )
+        return
+
+    from headwater.observe.tabular import aligned, span
+
+    click.echo(f"{settings.lake} at {at:%Y-%m-%d %H:%M:%S} UTC")
+    rows = [
+        [
+            f"{each.layer}.{each.table}",
+            f"{each.rows:,}" if each.version is not None else "not yet",
+            "" if each.version is None else str(each.version),
+            "" if each.newest is None else f"{span(at - each.newest)} old",
+            each.position,
+            each.verdict,
+        ]
+        for each in tables
+    ]
+    header = ["table", "rows", "version", "newest record", "read until", "last verdict"]
+    click.echo("\n".join(aligned(header, rows, right=(1, 2))))
+
+
+def _document(table: "TableStatus", at: datetime) -> dict[str, Any]:
+    return {
+        "table": table.table,
+        "layer": table.layer,
+        "rows": table.rows,
+        "version": table.version,
+        "newest": table.newest,
+        "age_s": None if table.newest is None else (at - table.newest).total_seconds(),
+        "read_until": table.position or None,
+        "verdict": table.verdict or None,
+    }
+
+
+def _lake_clock(session: Session) -> datetime:
+    """What is now for this lake: the sandbox's clock where it has one, else the time of day."""
+    if session.settings.sandbox is None:
+        return now()
+
+    from headwater.cli.sandbox import clock
+
+    return clock(session) or now()
+
+
+@click.command(short_help="Read the lake with SQL.")
+@click.argument("sql", required=False)
+@click.option("--csv", "as_csv", is_flag=True, help="All rows as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="All rows as a JSON list of objects.")
+@common_options
+@click.pass_obj
+def query(session: Session, sql: str | None, as_csv: bool, as_json: bool) -> None:
+    """Read the lake with SQL (DuckDB's); without SQL, list its tables.
+
+    Schemas: bronze, silver, gold, quarantine, rejects; `_dq_results` holds every check of the gate. Nothing can be
+    written, and no file beside the lake be read.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+
+    from headwater.observe.query import LakeQuery
+
+    lake = LakeQuery(session.settings.lake, session.contracts)
+    try:
+        if sql is None:
+            header, rows = ["table", "rows"], [(each.name, each.rows) for each in lake.tables()]
+            if not rows and not (as_csv or as_json):
+                click.echo(
+                    f"no table yet in {session.settings.lake}; make them: {session.command} run{session.options}"
+                )
+                return
+            _print_rows(header, rows, as_csv, as_json)
+        elif as_csv or as_json:
+            _print_batches(lake.run(sql), as_csv)
+        else:
+            _print_rows(*lake.rows(sql), as_csv, as_json)
+    finally:
+        lake.close()
+
+
+def _print_batches(reader: "pa.RecordBatchReader", as_csv: bool) -> None:
+    """Print an answer of any size, one batch in memory at a time."""
+    names = reader.schema.names
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        for batch in reader:
+            writer.writerows(_csv_rows(batch))
+        return
+    first = True
+    click.echo("[", nl=False)
+    for batch in reader:
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            click.echo("\n" if first else ",\n", nl=False)
+            click.echo(
+                json.dumps(dict(zip(names, row, strict=True)), default=_json_value, ensure_ascii=False), nl=False
+            )
+            first = False
+    click.echo("\n]")
+
+
+def _csv_rows(batch: "pa.RecordBatch") -> Iterable[list[str]]:
+    from headwater.observe.tabular import cell
+
+    for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        yield [cell(value) for value in row]
+
+
+def _json_value(value: Any) -> Any:
+    """What JSON lacks: instants in ISO 8601, decimals and bytes as text, so that no digit is lost."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    from headwater.observe.tabular import cell
+
+    return cell(value)
+
+
+def _print_rows(header: list[str], rows: list[tuple[Any, ...]], as_csv: bool, as_json: bool) -> None:
+    if as_csv or as_json:
+        import pyarrow as pa
+
+        columns = [pa.array([row[index] for row in rows]) for index in range(len(header))]
+        _print_batches(pa.table(columns, names=header).to_reader(), as_csv)
+        return
+
+    from headwater.observe.tabular import cell
+
+    shown = [[_short(cell(value)) for value in row] for row in rows[:_SHOWN_ROWS]]
+    numeric = [index for index in range(len(header)) if any(_is_number(row[index]) for row in rows[:_SHOWN_ROWS])]
+    if sys.stdout.isatty():
+        _print_framed(header, shown, numeric)
+    else:
+        from headwater.observe.tabular import aligned
+
+        click.echo("\n".join(aligned(header, shown, right=numeric)))
+    if len(rows) > _SHOWN_ROWS:
+        click.echo(f"({_SHOWN_ROWS} of {len(rows):,} rows; --csv or --json give all)")
+
+
+def _print_framed(header: list[str], rows: list[list[str]], numeric: list[int]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    framed = Table(box=box.SIMPLE_HEAD)
+    for index, name in enumerate(header):
+        framed.add_column(Text(name), justify="right" if index in numeric else "left", overflow="fold")
+    for row in rows:
+        framed.add_row(*(Text(value) for value in row))
+    Console(highlight=False).print(framed)
+
+
+def _is_number(value: Any) -> bool:
+    from decimal import Decimal
+
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _short(text: str) -> str:
+    line = text.replace("\n", " ")
+    return line if len(line) <= _CELL_WIDTH else f"{line[: _CELL_WIDTH - 1]}…"

@@ -1,0 +1,81 @@
+"""`headwater run`: move the lake forward by what its sources have that it lacks."""
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from headwater.cli.session import InstantType, Session, common_options, nearest
+
+if TYPE_CHECKING:
+    from headwater.config import Settings
+    from headwater.observe.progress import Progress
+
+
+@click.command(short_help="Bring Bronze, Silver and Gold up to date.")
+@click.option("--select", metavar="TABLES", help="Only these tables, by name, comma between; and no others.")
+@click.option(
+    "--at", type=InstantType(), metavar="INSTANT", help="What the run holds to be now [default: the sources' clock]."
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON document.")
+@common_options
+@click.pass_obj
+def run(session: Session, select: str | None, at: datetime | None, as_json: bool) -> int:
+    """Extract what is new, check it, and bring Silver and Gold up to date.
+
+    Brings the sandbox up first where the config has a `sandbox:` block.
+    """
+    click.echo(f"headwater run with {session.config}", err=True) if not session.quiet else None
+    settings = session.settings
+    tables = _selected(session, select)
+
+    from headwater.observe.progress import Progress
+
+    with Progress(sys.stderr, quiet=session.quiet) as progress:
+        if settings.sandbox is not None:
+            settings = _with_sandbox(session, progress)
+        progress.step("starting the engine")
+
+        from headwater.run import execute
+
+        report = execute(settings, select=tables, at=at, observers=(progress,))
+
+    from headwater.observe.summary import Afterwards, document, summary
+
+    running = "the sandbox, six sources on 127.0.0.1" if settings.sandbox is not None else ""
+    afterwards = Afterwards(session.command, session.options, running)
+    if as_json:
+        click.echo(json.dumps(document(report, afterwards), indent=2, default=str))
+    else:
+        click.echo(summary(report, afterwards))
+    return report.exit_code
+
+
+def _selected(session: Session, select: str | None) -> tuple[str, ...] | None:
+    """The bare names of what `--select` names; None for all.
+
+    Raises:
+        click.UsageError: a name that no contract has.
+    """
+    if select is None:
+        return None
+    contracts = session.contracts
+    chosen = []
+    for name in (part.strip() for part in select.split(",") if part.strip()):
+        layer, _, bare = name.rpartition(".")
+        if bare not in contracts or (layer and contracts[bare].layer != layer):
+            raise click.BadParameter(f"{name!r} is not a table{nearest(bare, list(contracts))}", param_hint="--select")
+        chosen.append(bare)
+    if not chosen:
+        raise click.BadParameter("no table is named", param_hint="--select")
+    return tuple(chosen)
+
+
+def _with_sandbox(session: Session, progress: "Progress") -> "Settings":
+    """Bring the sandbox up, unless it is; the settings then hold where its stand-ins listen."""
+    from headwater.cli.sandbox import bring_up
+
+    bring_up(session, progress.step)
+    return session.reload()

@@ -1,0 +1,153 @@
+"""The tables that a lake may hold, and what their own logs say of them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from headwater.contracts import Contract, Contracts
+from headwater.errors import LakeError
+
+Schema: TypeAlias = Literal["bronze", "silver", "gold", "quarantine", "rejects", "main"]
+
+EVIDENCE = "_dq_results"
+"""The table of every check that the gate made; it belongs to no layer."""
+
+
+@dataclass(frozen=True)
+class LakeTable:
+    """A table by its place; it may not have been written yet."""
+
+    schema: Schema
+    name: str
+    uri: str
+    contract: Contract | None = None
+
+    @property
+    def full_name(self) -> str:
+        return self.name if self.schema == "main" else f"{self.schema}.{self.name}"
+
+    def open(self) -> DeltaTable | None:
+        """A handle on its newest version, or None where it was never written.
+
+        Raises:
+            LakeError: there is a table, but its log cannot be read.
+        """
+        try:
+            return DeltaTable(self.uri)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise LakeError(f"{self.full_name}: the log of {self.uri} cannot be read: {error}") from error
+
+
+def lake_tables(lake: str, contracts: Contracts) -> list[LakeTable]:
+    """Every table that the contracts imply: theirs, a quarantine for each of Silver, rejects for each of Bronze."""
+    tables = [
+        LakeTable(contract.layer, contract.name, f"{lake}/{contract.path}", contract) for contract in contracts.values()
+    ]
+    silver = [table.name for table in tables if table.schema == "silver"]
+    bronze = [table.name for table in tables if table.schema == "bronze"]
+    tables += [LakeTable("quarantine", name, f"{lake}/quarantine/{name}") for name in silver]
+    tables += [LakeTable("rejects", name, f"{lake}/rejects/{name}") for name in bronze]
+    return [*tables, LakeTable("main", EVIDENCE, f"{lake}/{EVIDENCE}")]
+
+
+def open_all(tables: Iterable[LakeTable]) -> dict[LakeTable, DeltaTable]:
+    """A handle for each table that was written."""
+    listed = list(tables)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        handles = list(pool.map(LakeTable.open, listed))
+    return {table: handle for table, handle in zip(listed, handles, strict=True) if handle is not None}
+
+
+def row_count(handle: DeltaTable) -> int:
+    """The rows of a table by its log's statistics, without reading a file."""
+    counts = pa.table(handle.get_add_actions(flatten=True))["num_records"]
+    return sum(count or 0 for count in counts.to_pylist())
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """What a table's log says: `newest` is the greatest value of its cursor, `position` how far its source is read."""
+
+    table: str
+    layer: str
+    rows: int
+    version: int | None
+    newest: datetime | None
+    position: str
+    verdict: str
+
+
+def statuses(lake: str, contracts: Contracts) -> list[TableStatus]:
+    """The state of every contract's table, in the order of layers."""
+    tables = lake_tables(lake, contracts)
+    handles = open_all(tables)
+    evidence = next((handle for table, handle in handles.items() if table.name == EVIDENCE), None)
+    verdicts = _last_verdicts(evidence) if evidence else {}
+    return [_status(table, handles.get(table), verdicts) for table in tables if table.contract is not None]
+
+
+def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, str]) -> TableStatus:
+    if handle is None:
+        verdict = verdicts.get(table.name, "")
+        return TableStatus(table.name, table.schema, 0, None, None, "", verdict)
+    record = _record(handle)
+    return TableStatus(
+        table=table.name,
+        layer=table.schema,
+        rows=row_count(handle),
+        version=handle.version(),
+        newest=_newest(handle, table.contract.cursor if table.contract else None),
+        position=_position(record.get("inputs") or {}),
+        verdict=verdicts.get(table.name, ""),
+    )
+
+
+def _record(handle: DeltaTable) -> Mapping[str, Any]:
+    """What the newest commit says that it consumed."""
+    newest = handle.history(1)
+    text = newest[0].get("headwater") if newest else None
+    return json.loads(text) if isinstance(text, str) else {}
+
+
+def _newest(handle: DeltaTable, cursor: str | None) -> datetime | None:
+    actions = pa.table(handle.get_add_actions(flatten=True))
+    column = f"max.{cursor}"
+    if cursor is None or column not in actions.column_names:
+        return None
+    values = [value for value in actions[column].to_pylist() if isinstance(value, datetime)]
+    newest = max(values, default=None)
+    return newest.replace(tzinfo=UTC) if newest and newest.tzinfo is None else newest
+
+
+def _position(inputs: Mapping[str, Any]) -> str:
+    """How far a Bronze table has read: an instant, or the offsets per partition; empty for other tables."""
+    if watermark := inputs.get("watermark"):
+        return f"{datetime.fromisoformat(watermark):%Y-%m-%d %H:%M:%S}"
+    if offsets := inputs.get("offsets"):
+        return " ".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+    return ""
+
+
+def _last_verdicts(evidence: DeltaTable) -> dict[str, str]:
+    """For each table `passed`, `warned` or `failed`, by the checks of the last run that judged it."""
+    columns = ["run_id", "table", "severity", "success"]
+    checks = evidence.to_pyarrow_dataset().to_table(columns=columns).to_pylist()
+    last: dict[str, str] = {}
+    for check in checks:
+        last[check["table"]] = max(last.get(check["table"], ""), check["run_id"])
+    verdicts: dict[str, str] = dict.fromkeys(last, "passed")
+    for check in checks:
+        table = check["table"]
+        if check["run_id"] != last[table] or check["success"]:
+            continue
+        verdicts[table] = "failed" if check["severity"] == "critical" or verdicts[table] == "failed" else "warned"
+    return verdicts
