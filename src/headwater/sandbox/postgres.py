@@ -72,7 +72,7 @@ class Postgres:
                 cwd="/",
                 **identity,
             )
-        self._wait_until_ready()
+        self._wait_until_ready(self._process)
 
     def stop(self) -> None:
         """Shut the server down, its clients cut off, wait until it is gone, and delete its data."""
@@ -118,13 +118,12 @@ class Postgres:
                 log.write(made.stdout)
             raise SandboxError(f"redshift: PostgreSQL's initdb failed; {self._log} says why")
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for PostgreSQL to say in its own pid file that it takes connections."""
-        assert self._process is not None
         status = self._folder / "data" / "postmaster.pid"
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 raise SandboxError(f"redshift: PostgreSQL ended while starting; {self._log} says why")
             lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
             if len(lines) > 7 and lines[7].strip() == "ready":

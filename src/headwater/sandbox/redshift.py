@@ -5,10 +5,12 @@ whoever wants to change rows with SQL of their own; such changes last until the 
 anew. Timestamps are `timestamp` without zone and in UTC, as Redshift has them.
 """
 
+# ruff: noqa: S608 - statements are put together from the names of the dataset's tables and columns
+
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import duckdb
 import psycopg
@@ -115,9 +117,7 @@ def _create_reader(connection: psycopg.Connection[Any], word: str) -> None:
     """Make the schema and `etl_user`, whose statements are logged; its password goes over as a SCRAM verifier."""
     verifier = connection.pgconn.encrypt_password(word.encode(), _USER.encode(), b"scram-sha-256").decode()
     connection.execute(f"CREATE SCHEMA {_SCHEMA}")
-    connection.execute(
-        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(_USER), sql.Literal(verifier))
-    )
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(_USER), sql.Literal(verifier)))
     connection.execute(f"GRANT USAGE ON SCHEMA {_SCHEMA} TO {_USER}")
     connection.execute(f"ALTER ROLE {_USER} SET log_statement = 'all'")
     for role in (_USER, _OWNER):
@@ -159,4 +159,4 @@ def _type(kind: pa.DataType) -> str:
 
 def _composed(statement: str) -> sql.SQL:
     """A statement put together from names that this file and the dataset give, not from what anybody types."""
-    return sql.SQL(cast(LiteralString, statement))
+    return sql.SQL(statement)

@@ -5,6 +5,8 @@ wrong signature with SignatureDoesNotMatch and none in the header with AccessDen
 Buckets are addressed by path. moto keeps its buckets in module state, so there is one such stand-in in a process at a time.
 """
 
+# ruff: noqa: S608 - queries are put together from the dataset's own
+
 import hmac
 import logging
 import secrets
@@ -19,7 +21,7 @@ import duckdb
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3.models import S3Backend, s3_backends
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -33,6 +35,9 @@ _LOG = logging.getLogger(__name__)
 _BUCKET, _REGION = "company-raw-data", "us-east-1"
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _STOP_S = 10.0
+_WRONG_SIGNATURE = (
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+)
 
 
 class S3StandIn:
@@ -122,11 +127,7 @@ class _SignatureCheck:
         if key != self._credentials.access_key:
             return "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."
         if not hmac.compare_digest(self._expected(environ, scope, names), signature):
-            return (
-                "SignatureDoesNotMatch",
-                "The request signature we calculated does not match the signature you provided. "
-                "Check your key and signing method.",
-            )
+            return "SignatureDoesNotMatch", _WRONG_SIGNATURE
         return None
 
     def _expected(self, environ: dict[str, Any], scope: str, names: list[str]) -> str:
@@ -168,5 +169,5 @@ def _rows(query: str) -> list[tuple[str, ...]]:
 class _QuietRequests(MotoRequestHandler):
     """Requests are logged by the signature check, in our log."""
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002: the overridden name
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - the overridden name
         _LOG.log(logging.WARNING if type == "error" else logging.DEBUG, message, *args)

@@ -10,9 +10,12 @@ TIMESTAMP_NTZ and in UTC, integers NUMBER(38,0), money NUMBER(10,2). What fakesn
 fakesnow keeps its databases in module state, so there is one such stand-in in a process at a time.
 """
 
+# ruff: noqa: S608 - statements are put together from the names of the dataset's tables and columns
+
 import contextvars
 import gzip
 import hmac
+import importlib
 import json
 import logging
 import re
@@ -25,10 +28,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fakesnow.server
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fakesnow.instance import FakeSnow
+from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from starlette.applications import Starlette
@@ -42,6 +45,7 @@ from headwater.sandbox.serving import AsgiServer
 from headwater.sandbox.stand_in import Connection
 from headwater.sandbox.visible import VersionedTable
 
+_server: Any = importlib.import_module("fakesnow.server")  # `fakesnow.server` itself is a function for type checkers
 _LOG = logging.getLogger(__name__)
 _DATABASE, _SCHEMA, _WAREHOUSE, _USER = "ETL_PROJECT_DB", "RAW", "COMPUTE_WH", "ETL_USER"
 _KEYS = {"ORDERS": "ORDER_ID", "CUSTOMERS": "CUSTOMER_ID", "PRODUCTS": "PRODUCT_ID"}
@@ -52,7 +56,8 @@ _CHUNK_ROWS = 25_000
 _REMEMBERED_RESULTS = 8
 _MEMORY_LIMIT = "768MB"
 _ASKS_THE_TIME = re.compile(
-    r"\b(current_timestamp|localtimestamp|systimestamp|sysdate|getdate|current_date|current_time|localtime)\b", re.I
+    r"\b(current_timestamp|localtimestamp|systimestamp|sysdate|getdate|current_date|current_time|localtime)\b",
+    re.IGNORECASE,
 )
 
 
@@ -118,8 +123,8 @@ class _Warehouse:
         self._folder = folder
         self._fakesnow = FakeSnow(db_path=folder)
         self._fakesnow.results_cache = _LatestResults()
-        fakesnow.server.shared_fs = self._fakesnow
-        fakesnow.server.sessions.clear()
+        _server.shared_fs = self._fakesnow
+        _server.sessions.clear()
 
     def load(self, at: datetime) -> None:
         """Create every table with the rows that stand at `at`."""
@@ -145,7 +150,7 @@ class _Warehouse:
             connection.execute("COMMIT")
 
     def close(self) -> None:
-        fakesnow.server.sessions.clear()
+        _server.sessions.clear()
         self._fakesnow.duck_conn.close()
 
 
@@ -169,10 +174,11 @@ class _Clock:
         if not _ASKS_THE_TIME.search(sql):
             return sql
         try:
-            tree = fakesnow.server.parse_one(sql)
-        except (SqlglotError, fakesnow.server.snowflake.connector.errors.ProgrammingError):
+            tree = _server.parse_one(sql)
+        except (SqlglotError, ProgrammingError):
             return sql  # fakesnow says what is wrong with it
-        return tree.transform(self._answer).sql(dialect="snowflake")
+        told: str = tree.transform(self._answer).sql(dialect="snowflake")
+        return told
 
     def _answer(self, node: Any) -> Any:
         at = self.at.astimezone(UTC)
@@ -221,7 +227,7 @@ class _Chunks:
 
 
 _chunks: contextvars.ContextVar[_Chunks | None] = contextvars.ContextVar("_chunks", default=None)
-_whole_to_ipc = fakesnow.server.to_ipc
+_whole_to_ipc = _server.to_ipc
 
 
 def _to_ipc(table: pa.Table) -> pa.Buffer:
@@ -238,14 +244,14 @@ class _Front:
         self._results = results
         self._files: dict[str, list[str]] = {}
         # fakesnow encodes a whole result with this function, whatever its size. Chunks made here never exist as text.
-        fakesnow.server.to_ipc = _to_ipc
+        _server.to_ipc = _to_ipc
         self.app = Starlette(
             routes=[
                 Route("/session/v1/login-request", self._login, methods=["POST"]),
                 Route("/queries/v1/query-request", self._query, methods=["POST"]),
                 Route("/session", self._session, methods=["POST"]),
                 Route("/results/{name}", self._chunk, methods=["GET"]),
-                Mount("/", fakesnow.server.app),
+                Mount("/", _server.app),
             ]
         )
 
@@ -267,7 +273,8 @@ class _Front:
             )
         _LOG.info("login of %s accepted", user)
         data.setdefault("SESSION_PARAMETERS", {}).pop("FAKESNOW_DB_PATH", None)
-        return await fakesnow.server.login_request(_with_body(request, body))
+        accepted: Response = await _server.login_request(_with_body(request, body))
+        return accepted
 
     async def _query(self, request: Request) -> Response:
         body = await _json(request)
@@ -276,7 +283,7 @@ class _Front:
         chunks = _Chunks(self._results, str(request.base_url).rstrip("/"))
         token = _chunks.set(chunks)
         try:
-            response = await fakesnow.server.query_request(_with_body(request, body))
+            response: Response = await _server.query_request(_with_body(request, body))
         finally:
             _chunks.reset(token)
         if not chunks.listed:
@@ -287,7 +294,7 @@ class _Front:
         return JSONResponse(document)
 
     async def _session(self, request: Request) -> Response:
-        response = await fakesnow.server.session(request)
+        response: Response = await _server.session(request)
         if request.query_params.get("delete"):
             for url in self._files.pop(_session_of(request), []):
                 (self._results / url.rpartition("/")[2]).unlink(missing_ok=True)
@@ -314,7 +321,7 @@ def _with_body(request: Request, body: dict[str, Any]) -> Request:
     """The same request with another body, not compressed."""
     content = json.dumps(body).encode()
     headers = [each for each in request.scope["headers"] if each[0] not in (b"content-encoding", b"content-length")]
-    scope = request.scope | {"headers": [*headers, (b"content-length", str(len(content)).encode())]}
+    scope = dict(request.scope) | {"headers": [*headers, (b"content-length", str(len(content)).encode())]}
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": content, "more_body": False}

@@ -1,9 +1,12 @@
 """What a table of a dataset shows at an instant, as DuckDB queries over its Parquet file.
 
 A file holds every version of every row with `_visible_at` and `_deleted_at`. Per key the version with the greatest
-`_visible_at` not after the clock counts (at a tie the later in the file), unless it is deleted by then. The queries
-give timestamps in UTC without a zone, integers as BIGINT and a column of nothing as VARCHAR, however the file has them.
+`_visible_at` not after the clock counts (at a tie the later in the file), unless it is deleted by then. A row whose key
+is null has no other version: it stands for itself. The queries give timestamps in UTC without a zone, integers as
+BIGINT and a column of nothing as VARCHAR, however the file has them.
 """
+
+# ruff: noqa: S608 - statements are put together from the names of the dataset's tables and columns
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,15 +38,18 @@ class VersionedTable:
         """A query for the keys, each once, of which a version appeared or was deleted in `(after, until]`."""
         return f"""
             SELECT DISTINCT {_names(self.key)} FROM {self._versions()}
-            WHERE (_visible_at > {timestamp(after)} AND _visible_at <= {timestamp(until)})
-               OR (_deleted_at > {timestamp(after)} AND _deleted_at <= {timestamp(until)})"""
+            WHERE {self._has_key()} AND (
+                (_visible_at > {timestamp(after)} AND _visible_at <= {timestamp(until)})
+                OR (_deleted_at > {timestamp(after)} AND _deleted_at <= {timestamp(until)}))"""
 
     def changed(self, after: datetime, until: datetime) -> str:
-        """A query for the rows that stand at `until`, of the keys that changed in `(after, until]`."""
-        return self._standing(
-            until,
-            f"_visible_at <= {timestamp(until)} AND ({_names(self.key)}) IN ({self.changed_keys(after, until)})",
-        )
+        """A query for the rows that stand at `until` and were not there at `after`, or not so."""
+        due = f"({_names(self.key)}) IN ({self.changed_keys(after, until)})"
+        keyless = f"NOT ({self._has_key()}) AND _visible_at > {timestamp(after)}"
+        return self._standing(until, f"_visible_at <= {timestamp(until)} AND ({due} OR {keyless})")
+
+    def _has_key(self) -> str:
+        return " AND ".join(f"{_names((name,))} IS NOT NULL" for name in self.key)
 
     def _versions(self) -> str:
         return f"read_parquet({literal(str(self.file))}, file_row_number = true)"
@@ -54,7 +60,7 @@ class VersionedTable:
         return f"""
             SELECT {columns} FROM (
                 SELECT * FROM {self._versions()} WHERE {condition}
-                QUALIFY row_number() OVER (
+                QUALIFY NOT ({self._has_key()}) OR row_number() OVER (
                     PARTITION BY {_names(self.key)} ORDER BY _visible_at DESC, file_row_number DESC) = 1)
             WHERE _deleted_at IS NULL OR _deleted_at > {timestamp(instant)}"""
 
@@ -77,7 +83,8 @@ def _plain(column: pa.Field) -> str:
     name = _names((column.name,))
     kind = column.type
     if pa.types.is_timestamp(kind):
-        return f"CAST({name} AT TIME ZONE 'UTC' AS TIMESTAMP) AS {name}" if kind.tz else f"CAST({name} AS TIMESTAMP) AS {name}"
+        utc = f"{name} AT TIME ZONE 'UTC'" if kind.tz else name
+        return f"CAST({utc} AS TIMESTAMP) AS {name}"
     if pa.types.is_integer(kind):
         return f"CAST({name} AS BIGINT) AS {name}"
     return f"CAST({name} AS VARCHAR) AS {name}" if pa.types.is_null(kind) else name
