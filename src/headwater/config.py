@@ -26,6 +26,12 @@ _PREFIX = "HEADWATER_"
 _OTHER_VARIABLES = frozenset({"HEADWATER_CI"})
 """Variables with our prefix that are switches of the tests, not settings."""
 
+CHOSEN = "sandbox.yaml"
+"""Below the state folder: the dataset that `sandbox up --dataset` chose in place of the config file's."""
+
+CONNECTIONS = "sandbox/connections.yaml"
+"""Below the state folder: where the sandbox's stand-ins listen, and references to their secrets."""
+
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -228,14 +234,13 @@ def load_settings(file: Path, environment: Mapping[str, str] | None = None) -> S
     environment = os.environ if environment is None else environment
     file = file.expanduser()
     folder = project_folder(file)
-    layers = [_Layer(_shown(file, folder), _read_yaml(file, folder))]
+    layers = [_Layer(_shown(file, folder), _read_yaml(file, folder)), _from_environment(environment)]
     settings = _validated(layers, folder, file)
     if settings.sandbox is not None:
-        connections = settings.state / "sandbox" / "connections.yaml"
-        if connections.exists():
-            layers.append(_Layer(_shown(connections, folder), _read_yaml(connections, folder)))
-    layers.append(_from_environment(environment))
-    return _with_dataset(_validated(layers, folder, file))
+        kept = [each for each in (settings.state / CHOSEN, settings.state / CONNECTIONS) if each.exists()]
+        layers[1:1] = [_Layer(_shown(each, folder), _read_yaml(each, folder)) for each in kept]
+        settings = _validated(layers, folder, file)
+    return _with_dataset(settings)
 
 
 def project_folder(file: Path) -> Path:
@@ -254,7 +259,7 @@ def _with_dataset(settings: Settings) -> Settings:
     return settings.model_copy(update={"lake": f"{settings.lake}/{name}"})
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that is given twice is an error, not the last one's win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -272,7 +277,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def _read_yaml(file: Path, folder: Path) -> dict[str, Any]:
     try:
         with file.open(encoding="utf-8") as stream:
-            values = yaml.load(stream, _UniqueKeys)  # noqa: S506 - a SafeLoader
+            values = yaml.load(stream, UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         found = sorted(str(each.relative_to(folder)) for each in folder.glob("config/*.yaml") if each.name != "dq.yaml")
         hint = f"; found here: {', '.join(found)}" if found else "; run from the project folder or give --config"

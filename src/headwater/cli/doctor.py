@@ -167,3 +167,13 @@ def _sandbox_parts() -> Iterator[Finding]:
     megabytes = sum(jar.size for jar in missing) / 1e6
     download = f"the next run downloads {len(missing)} of {len(jars)} ({megabytes:.0f} MB)"
     yield Finding("jars", True, download if missing else f"{len(jars)} in {folder}")
+
+
+def _sandbox(settings: Settings, command: str) -> Finding:
+    from headwater.cli.sandbox import described
+    from headwater.sandbox import status
+
+    state = status(settings.state / "sandbox")
+    if state.problem:
+        return Finding("sandbox", False, state.problem, f"{command} sandbox down, then {command} sandbox up")
+    return Finding("sandbox", True, described(state)[0] if state.running else "down; a run brings it up")

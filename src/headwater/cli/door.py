@@ -5,6 +5,7 @@ table; 64 the command line was not understood; 130 interrupted.
 """
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -78,8 +79,13 @@ def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
         return _told(error, f"a defect in Headwater, {type(error).__name__}: {error}", session)
 
 
+def _typeable(message: str, session: Session) -> str:
+    """Commands that a message advises, as they can be typed in this folder."""
+    return re.sub(rf"\bheadwater (?=(?:{'|'.join(headwater.commands)})\b)", f"{session.command} ", message)
+
+
 def _told(error: Exception, message: str, session: Session) -> int:
-    click.echo(f"headwater: {message}", err=True)
+    click.echo(f"headwater: {_typeable(message, session)}", err=True)
     log = session.record(error)
     if log is not None:
         click.echo(f"log: {log}", err=True)

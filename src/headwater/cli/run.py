@@ -3,11 +3,13 @@
 import json
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from headwater.cli.session import InstantType, Session, common_options, nearest
+from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from headwater.config import Settings
@@ -27,7 +29,8 @@ def run(session: Session, select: str | None, at: datetime | None, as_json: bool
 
     Brings the sandbox up first where the config has a `sandbox:` block.
     """
-    click.echo(f"headwater run with {session.config}", err=True) if not session.quiet else None
+    if not session.quiet:
+        click.echo(f"headwater run with {session.config}", err=True)
     settings = session.settings
     tables = _selected(session, select)
 
@@ -77,5 +80,30 @@ def _with_sandbox(session: Session, progress: "Progress") -> "Settings":
     """Bring the sandbox up, unless it is; the settings then hold where its stand-ins listen."""
     from headwater.cli.sandbox import bring_up
 
-    bring_up(session, progress.step)
-    return session.reload()
+    state = bring_up(session, progress.step)
+    settings = session.reload()
+    _claim(settings.lake, state.dataset or "")
+    return settings
+
+
+def _claim(lake: str, dataset: str) -> None:
+    """Write down which dataset a lake is made of, once; datasets of one name from two folders must not mix.
+
+    On S3 the name of the lake's folder alone tells datasets apart.
+
+    Raises:
+        ConfigurationError: the lake is made of another dataset.
+    """
+    if "://" in lake:
+        return
+    marker = Path(lake) / "_dataset.json"
+    if marker.exists():
+        made_of = json.loads(marker.read_text(encoding="utf-8"))["dataset"]
+        if made_of != dataset:
+            raise ConfigurationError(
+                f"the lake {lake} is made of the dataset {made_of}, not {dataset}; set another `lake:` in the config file, "
+                f"or remove that folder"
+            )
+        return
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps({"dataset": dataset}) + "\n", encoding="utf-8")

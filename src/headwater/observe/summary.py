@@ -1,6 +1,6 @@
 """What a run did, for people and as one document: each table's balance, its refused rows, and what to type next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ def _stop(afterwards: Afterwards) -> dict[str, str]:
     return {"what": afterwards.running, "stop": f"{afterwards.command} sandbox down{afterwards.options}"}
 
 
-def _next(report: RunReport, afterwards: Afterwards) -> Sequence[str]:
+def _next(report: RunReport, afterwards: Afterwards) -> list[str]:
     return ["Next:", *(f"  {line}" for line in next_commands(report, afterwards))]
 
 
