@@ -6,18 +6,22 @@ from typing import Any, TypeAlias
 
 from headwater.contracts import Contract
 from headwater.errors import ConfigurationError
-from headwater.extract import fx_rates, redshift_behavior, s3_files, snowflake_orders
+from headwater.extract import fx_rates, kafka_orders_stream, redshift_behavior, s3_files, salesforce, snowflake_orders
 from headwater.extract.base_extractor import Extractor
 from headwater.extract.fx_rates import FXRatesExtractor
+from headwater.extract.kafka_orders_stream import KafkaConsumer
 from headwater.extract.redshift_behavior import RedshiftExtractor
 from headwater.extract.s3_files import S3FileExtractor
+from headwater.extract.salesforce import SalesforceExtractor
 from headwater.extract.snowflake_orders import SnowflakeExtractor
 
 __all__ = [
     "EXTRACTORS",
     "FXRatesExtractor",
+    "KafkaConsumer",
     "RedshiftExtractor",
     "S3FileExtractor",
+    "SalesforceExtractor",
     "SnowflakeExtractor",
     "Source",
     "build",
@@ -38,7 +42,9 @@ class Source:
 EXTRACTORS: dict[str, Source] = {
     **dict.fromkeys(snowflake_orders.TABLES, Source("snowflake", SnowflakeExtractor)),
     **dict.fromkeys(redshift_behavior.TABLES, Source("redshift", RedshiftExtractor)),
+    **dict.fromkeys(salesforce.OBJECTS, Source("salesforce", SalesforceExtractor)),
     **dict.fromkeys(s3_files.FOLDERS, Source("s3", S3FileExtractor)),
+    **dict.fromkeys(kafka_orders_stream.TOPICS, Source("kafka", KafkaConsumer)),
     **dict.fromkeys(fx_rates.TABLES, Source("fx_vendor", FXRatesExtractor)),
 }
 """Every Bronze table, and what reads it."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +21,8 @@ class JsonMessages:
     """Reads messages that are JSON objects into the columns of a contract; closes its DuckDB connection at exit."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
+        import duckdb
+
         self._columns = columns
         self._connection = duckdb.connect(config={"threads": 1})
 

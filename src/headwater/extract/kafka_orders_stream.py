@@ -15,7 +15,6 @@ from headwater.contracts import Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import Extractor, OffsetRange, Partition, Position, Reject, credential, setting
 from headwater.extract.from_text import reject_batch
-from headwater.extract.json_messages import JsonMessages
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
@@ -97,6 +96,8 @@ class KafkaConsumer(Extractor):
         """
         if not isinstance(partition, OffsetRange):
             raise TypeError(f"a range of offsets was expected, not {partition}")
+        from headwater.extract.json_messages import JsonMessages
+
         columns = [column for column in self._contract.columns if column.name not in _OWN_COLUMNS]
         with self._connected() as connection, JsonMessages(columns) as parser:
             for messages in connection.messages(partition):

@@ -1,0 +1,233 @@
+"""Salesforce's objects: accounts, contacts, opportunities."""
+
+# ruff: noqa: S608 - queries are put together from the contract's and the object's own names
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from headwater.config import SalesforceSettings
+from headwater.contracts import Contract
+from headwater.errors import SourceRejected, SourceUnavailable
+from headwater.extract.base_extractor import (
+    CursorSpan,
+    Extractor,
+    Partition,
+    Position,
+    Reject,
+    TimeWindow,
+    utc,
+    windows,
+)
+from headwater.extract.conform import BronzeShape
+
+if TYPE_CHECKING:
+    from headwater.extract.salesforce_api import CsvPage, SalesforceSession
+
+OBJECTS = {
+    "salesforce_accounts": "Account",
+    "salesforce_contacts": "Contact",
+    "salesforce_opportunities": "Opportunity",
+}
+"""The object of each Bronze table."""
+
+_BY_REST_UP_TO = 20_000
+"""So many records are ten pages of the REST API; a query job pays for more."""
+_BATCH = 10_000
+_CSV_BLOCK = 32 << 20
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+@dataclass(frozen=True)
+class _Query:
+    """An object, its fields by the columns that hold them, and its cursor field."""
+
+    object: str
+    fields: Mapping[str, str]
+    cursor: str
+
+    def count(self, window: TimeWindow) -> str:
+        return f"SELECT COUNT() FROM {self.object}{self._where(window)}"
+
+    def edge(self, window: TimeWindow, direction: str) -> str:
+        return (
+            f"SELECT {self.cursor} FROM {self.object}{self._where(window)} ORDER BY {self.cursor} {direction} LIMIT 1"
+        )
+
+    def rows(self, window: TimeWindow) -> str:
+        return f"SELECT {', '.join(self.fields.values())} FROM {self.object}{self._where(window)}"
+
+    def rows_in_order(self, window: TimeWindow) -> str:
+        return f"{self.rows(window)} ORDER BY {self.cursor}, Id"
+
+    def _where(self, window: TimeWindow) -> str:
+        bounds = [f"{self.cursor} < {_literal(window.end)}"]
+        if window.start is not None:
+            bounds.insert(0, f"{self.cursor} >= {_literal(window.start)}")
+        return f" WHERE {' AND '.join(bounds)}"
+
+
+class SalesforceExtractor(Extractor):
+    """Row versions of one object by `SystemModstamp`, deleted records too (`is_deleted`).
+
+    `SystemModstamp` moves with every change, `LastModifiedDate` not with those that Salesforce makes on its own. A small
+    window is read page by page, a large one by a query job of the Bulk API 2.0.
+    """
+
+    source = "salesforce"
+
+    def __init__(self, settings: SalesforceSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
+        self._settings = settings
+        self._secret = dict(secret or {})
+        self._contract = contract
+        self._object = OBJECTS[contract.name]
+
+    def check(self) -> str:
+        with self._session() as session:
+            query = self._query(session)
+            found = session.count(f"SELECT COUNT() FROM {self._object}")
+            return f"{session.instance_url}: {self._object} with {found} records, {len(query.fields)} fields to read"
+
+    def clock(self) -> datetime:
+        """The `Date` of an answer: it has no fraction of a second, so it is never ahead."""
+        with self._session() as session:
+            told = session.get("/").headers.get("Date", "")
+        try:
+            return parsedate_to_datetime(told).astimezone(UTC)
+        except ValueError as error:
+            raise SourceUnavailable("salesforce", f"an answer without a usable Date header ({told!r})") from error
+
+    def partitions(self, since: Position, until: datetime) -> list[Partition]:
+        """Windows of about a million records, oldest first; none where nothing changed.
+
+        Raises:
+            SourceUnavailable: Salesforce did not answer, or its daily requests are used up.
+            SourceRejected: it refused the login, or the object lacks a field that the contract requires.
+        """
+        whole = TimeWindow(since.watermark, until)
+        if since.watermark is not None and until <= since.watermark:
+            return []
+        with self._session() as session:
+            query = self._query(session)
+            rows = session.count(query.count(whole))
+            oldest, newest = (
+                (self._edge(session, query, whole, way) for way in ("ASC", "DESC")) if rows else (None, None)
+            )
+        span = CursorSpan(rows, oldest, newest) if oldest and newest else CursorSpan(0)
+        return windows(since.watermark, until, span)
+
+    def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
+        """Yield a window's row versions; a batch holds 10 000 at most.
+
+        Raises:
+            SourceUnavailable: Salesforce did not answer, or an answer broke off.
+            SourceRejected: it refused the login or the query, or the object lacks a field that the contract requires.
+        """
+        if not isinstance(partition, TimeWindow):
+            raise TypeError(f"a window was expected, not {partition}")
+        with self._session() as session:
+            query = self._query(session)
+            shape = BronzeShape("salesforce", self._object, self._contract)
+            if session.count(query.count(partition)) <= _BY_REST_UP_TO:
+                pages = session.pages(query.rows_in_order(partition))
+                told = (_from_records(records, query.fields) for records in pages)
+            else:
+                # A job makes its result before the first page is read, and sorting would keep it from being split.
+                told = (
+                    batch
+                    for page in session.csv_pages(query.rows(partition))
+                    for batch in _from_csv(page, query.fields)
+                )
+            for batch in told:
+                rows = shape.cast(batch, reject)
+                if rows.num_rows:
+                    yield rows
+
+    def _session(self) -> "SalesforceSession":
+        from headwater.extract.salesforce_api import SalesforceSession
+
+        return SalesforceSession(self._settings, self._secret)
+
+    def _query(self, session: "SalesforceSession") -> _Query:
+        """Find the contract's columns among the object's fields."""
+        fields = {snake_case(name): name for name in session.field_names(self._object)}
+        known = [name for name in self._contract.column_names if name in fields]
+        found = BronzeShape("salesforce", self._object, self._contract).columns(known)
+        cursor = self._contract.cursor
+        if cursor is None or cursor not in found:
+            raise SourceRejected(
+                "salesforce",
+                f"{self._object} has no field for the cursor {cursor} of config/contracts/bronze/{self._contract.name}.yaml",
+            )
+        return _Query(self._object, {name: fields[name] for name in found}, fields[cursor])
+
+    @staticmethod
+    def _edge(session: "SalesforceSession", query: _Query, window: TimeWindow, direction: str) -> datetime | None:
+        """The first or last instant in a window; None if nothing is there any more."""
+        records = next(session.pages(query.edge(window, direction)))
+        if not records:
+            return None
+        told = pa.array([records[0][query.cursor]], pa.string()).cast(pa.timestamp("us", tz="UTC"))
+        return utc(told[0].as_py())
+
+
+def snake_case(name: str) -> str:
+    """A field's API name as Bronze spells it: `SystemModstamp` is `system_modstamp`, `Tax_Id__c` is `tax_id_c`."""
+    return re.sub(r"_+", "_", _WORD.sub("_", name)).lower()
+
+
+def _literal(moment: datetime) -> str:
+    """An instant as SOQL writes it. Salesforce keeps milliseconds: the next whole one bounds the same records."""
+    rounded = utc(moment) + timedelta(microseconds=999)
+    return f"{rounded:%Y-%m-%dT%H:%M:%S}.{rounded.microsecond // 1000:03d}Z"
+
+
+def _from_records(records: list[dict[str, Any]], fields: Mapping[str, str]) -> pa.RecordBatch:
+    columns = {
+        column: pa.array([_text(record.get(field)) for record in records], pa.string())
+        for column, field in fields.items()
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _text(value: Any) -> str | None:
+    """A JSON value as text; Salesforce has no empty strings."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value or None
+
+
+def _from_csv(page: "CsvPage", fields: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    """A page's records as texts; an empty value is null, for Salesforce has no empty strings."""
+    if not page.content.strip():
+        return
+    names = list(fields.values())
+    try:
+        table = pacsv.read_csv(
+            io.BytesIO(page.content),
+            read_options=pacsv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=names,
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
+        )
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise SourceUnavailable(
+            "salesforce", f"a page of a query job is no CSV of the fields asked for ({error})"
+        ) from error
+    if page.records is not None and page.records != table.num_rows:
+        raise SourceUnavailable(
+            "salesforce", f"a page of a query job holds {table.num_rows} records instead of {page.records}"
+        )
+    yield from table.rename_columns(list(fields)).to_batches(max_chunksize=_BATCH)
