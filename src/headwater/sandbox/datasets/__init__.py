@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from headwater.errors import SandboxError
-from headwater.sandbox.datasets import generated
+from headwater.sandbox.datasets import completejourney, generated
 from headwater.sandbox.datasets.folder import About, read_about, write_about
 
 Progress: TypeAlias = Callable[[str], None]
@@ -28,6 +28,7 @@ class Dataset:
 
 DATASETS: dict[str, Dataset] = {
     "generated": Dataset(generated.ABOUT, generated.parts),
+    "completejourney": Dataset(completejourney.ABOUT, completejourney.parts, scales=False),
 }
 """The datasets by name; the first is the default."""
 

@@ -78,21 +78,26 @@ def money(cents: Ints, precision: int, scale: int = 2) -> pa.Array:
 def numbers(column: pa.ChunkedArray) -> Ints:
     """The reverse of `integers`, of `instants` and of dates: a column without nulls as 64-bit integers."""
     wide = column if column.type.bit_width == 64 else column.cast(pa.int32()).cast(pa.int64())
-    return _words(wide, 1)
+    return _words(wide, 1).view(np.int64)
+
+
+def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column of doubles without nulls."""
+    return _words(column, 1).view(np.float64)
 
 
 def units(column: pa.ChunkedArray) -> Ints:
     """The reverse of `money`: a decimal column without nulls as whole units of its last digit."""
-    return _words(column, 2)
+    return _words(column, 2).view(np.int64)
 
 
-def _words(column: pa.ChunkedArray, width: int) -> Ints:
+def _words(column: pa.ChunkedArray, width: int) -> NDArray[np.uint64]:
     """The first of every `width` 64-bit words of a column."""
-    parts = [np.zeros(0, dtype="<i8")]
+    parts = [np.zeros(0, dtype=np.uint64)]
     for chunk in column.chunks:
         ends = chunk.offset * width, (chunk.offset + len(chunk)) * width
-        parts.append(np.frombuffer(chunk.buffers()[1], "<i8")[ends[0] : ends[1] : width])
-    return np.concatenate(parts).astype(np.int64)
+        parts.append(np.frombuffer(chunk.buffers()[1], np.uint64)[ends[0] : ends[1] : width])
+    return np.concatenate(parts)
 
 
 def choose(values: Sequence[str | bytes | None], at: ArrayLike) -> pa.Array:
@@ -161,12 +166,19 @@ def _constant(text: str, n: int) -> _Bytes:
 
 
 def _digits(number: Ints, width: int) -> _Bytes:
+    """Numbers of at most `width` digits, four digits looked up at a time."""
     out = np.empty((len(number), width), np.uint8)
     rest = number
-    for at in range(width - 1, -1, -1):
-        rest, digit = np.divmod(rest, 10)
-        out[:, at] = digit + 48
+    for end in range(width, 0, -4):
+        rest, four = np.divmod(rest, 10_000) if end > 4 else (rest, rest)
+        out[:, max(end - 4, 0) : end] = _four_digits()[four, max(4 - end, 0) :]
     return out
+
+
+@cache
+def _four_digits() -> _Bytes:
+    number = np.arange(10_000)[:, None]
+    return np.asarray(number // np.array([1000, 100, 10, 1]) % 10 + 48, dtype=np.uint8)
 
 
 def _days(us: Ints, dash: str) -> _Bytes:

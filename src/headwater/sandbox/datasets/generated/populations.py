@@ -42,7 +42,7 @@ class Population:
     def created(self, index: Ints) -> Ints:
         """The instant of creation, rising with the number."""
         jitter = unit(f"{self.name}.created", index)
-        old = FIRST_US - self.older + (index + jitter) / max(self.old, 1) * (self.older - DAY)
+        old = FIRST_US - self.older + (np.minimum(index, self.old) + jitter) / max(self.old, 1) * (self.older - DAY)
         new = FIRST_US + (index - self.old + jitter) * self.step
         return np.where(index < self.old, old.astype(np.int64), _by_hour(new.astype(np.int64)))
 
