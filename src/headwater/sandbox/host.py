@@ -141,10 +141,18 @@ class _Sandbox:
         _, module, class_name = STAND_INS[name]
         folder = self.record.folder / name
         folder.mkdir(exist_ok=True)
-        _log_to(logging.getLogger(module), log_file(folder))
-        stand_in: StandIn = getattr(importlib.import_module(module), class_name)(folder, self.record.port(name))
-        self._stand_ins[name] = stand_in
-        connection = stand_in.start(self._dataset, at)
+        log = log_file(folder)
+        logger = logging.getLogger(module)
+        _log_to(logger, log)
+        try:
+            stand_in: StandIn = getattr(importlib.import_module(module), class_name)(folder, self.record.port(name))
+            self._stand_ins[name] = stand_in
+            connection = stand_in.start(self._dataset, at)
+        except SandboxError:
+            raise
+        except Exception as error:  # what a server or its library may raise is not ours to list
+            logger.exception("start failed")
+            raise SandboxError(f"{name} did not start: {error}; {log} says more") from error
         with self._writing:
             self._connections[name] = connection
             self._host = replace(

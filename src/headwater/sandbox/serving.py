@@ -14,13 +14,14 @@ _STOP_S = 10.0
 class AsgiServer:
     """An ASGI application that a thread of this process serves."""
 
-    def __init__(self, app: Any, port: int | None, name: str) -> None:
+    def __init__(self, app: Any, port: int | None, name: str, **options: Any) -> None:
+        """Take `port` if it is free; `options` are uvicorn's own."""
         import uvicorn
 
         self._listener = listening_socket(port)
         self._name = name
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
+            app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2, **options
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name=f"{name}-server", daemon=True)

@@ -21,6 +21,7 @@ import logging
 import re
 import secrets
 import shutil
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fakesnow.instance import FakeSnow
 from snowflake.connector.errors import ProgrammingError
@@ -231,8 +233,24 @@ _whole_to_ipc = _server.to_ipc
 
 
 def _to_ipc(table: pa.Table) -> pa.Buffer:
+    table = _with_null_timestamps(table)
     chunks = _chunks.get()
     return _whole_to_ipc(table) if chunks is None else chunks.keep(table, _whole_to_ipc)
+
+
+def _with_null_timestamps(table: pa.Table) -> pa.Table:
+    """Mark null timestamps as null where Snowflake's client looks for it: fakesnow sends them as 1970-01-01."""
+    for index, column in enumerate(table.schema):
+        if pa.types.is_struct(column.type) and column.type.get_field_index("epoch") == 0:
+            whole = table.column(index).combine_chunks()
+            parts = [whole.field(part) for part in range(column.type.num_fields)]
+            if parts[0].null_count == 0:
+                continue
+            missing = pc.is_null(parts[0])
+            filled = [pc.fill_null(part, 0) for part in parts]
+            marked = pa.StructArray.from_arrays(filled, fields=list(column.type), mask=missing)
+            table = table.set_column(index, column, marked)
+    return table
 
 
 class _Front:
@@ -277,6 +295,8 @@ class _Front:
         return accepted
 
     async def _query(self, request: Request) -> Response:
+        # Here, not once: whoever runs this stand-in may reset the filters. The warning is for fakesnow, not for its users.
+        warnings.filterwarnings("ignore", message="Arrow output on a DB-API result", category=UserWarning)
         body = await _json(request)
         _LOG.info("%s", " ".join(str(body["sqlText"]).split()))
         body["sqlText"] = await run_in_threadpool(self.clock.told, body["sqlText"])
