@@ -1,6 +1,5 @@
 """A certificate authority of one stand-in's own, and its server's certificate for 127.0.0.1."""
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -11,6 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from headwater.sandbox.private_file import write_private
 
 _VALID = timedelta(days=3650)
 _RENEW_BEFORE_END = timedelta(days=30)
@@ -64,7 +65,9 @@ def _issue(files: ServerCertificate) -> None:
     authority = (
         builder(authority_name, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=False, key_cert_sign=True, crl_sign=True, **usage), critical=True)
+        .add_extension(
+            x509.KeyUsage(digital_signature=False, key_cert_sign=True, crl_sign=True, **usage), critical=True
+        )
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
@@ -72,13 +75,12 @@ def _issue(files: ServerCertificate) -> None:
         builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), server_key)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=False, crl_sign=False, **usage), critical=True)
+        .add_extension(
+            x509.KeyUsage(digital_signature=True, key_cert_sign=False, crl_sign=False, **usage), critical=True
+        )
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     key = server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files.authority.parent.mkdir(parents=True, exist_ok=True)
-    files.server.unlink(missing_ok=True)
-    with os.fdopen(os.open(files.server, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key + server.public_bytes(Encoding.PEM))
+    write_private(files.server, (key + server.public_bytes(Encoding.PEM)).decode())
     files.authority.write_bytes(authority.public_bytes(Encoding.PEM))

@@ -35,7 +35,9 @@ class Child:
     def start(self, command: Sequence[str], log: Path) -> None:
         """Start it, with both outputs appended to `log`."""
         started: Future[subprocess.Popen[bytes]] = Future()
-        threading.Thread(target=self._keep, args=(command, log, started), daemon=True, name=self._pid_file.parent.name).start()
+        threading.Thread(
+            target=self._keep, args=(command, log, started), daemon=True, name=self._pid_file.parent.name
+        ).start()
         self._process = started.result()
         identity = {"pid": self._process.pid, "started": psutil.Process(self._process.pid).create_time()}
         self._pid_file.write_text(json.dumps(identity), encoding="utf-8")

@@ -1,9 +1,10 @@
 """Secrets that a stand-in makes up once and keeps in its own folder."""
 
 import json
-import os
 import secrets
 from pathlib import Path
+
+from headwater.sandbox.private_file import write_private
 
 
 def remembered_secrets(folder: Path, **made_up: str) -> dict[str, str]:
@@ -15,10 +16,5 @@ def remembered_secrets(folder: Path, **made_up: str) -> dict[str, str]:
     kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     wanted = {name: kept.get(name) or value or secrets.token_urlsafe(24) for name, value in made_up.items()}
     if wanted != kept:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-            json.dump(wanted, out)
-        fresh.replace(file)
+        write_private(file, json.dumps(wanted) + "\n")
     return wanted

@@ -18,6 +18,7 @@ from xml.sax.saxutils import quoteattr
 
 from headwater.errors import SandboxError
 from headwater.sandbox.java import argument_file, java, network_options
+from headwater.sandbox.private_file import write_private
 
 KAFKA = "kafka-4.3.1"
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
@@ -65,7 +66,9 @@ def kafka_jars(announce: Callable[[str], None] = _log.info) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     megabytes = sum(jar.size for jar in wanted) / 1e6
-    announce(f"downloading Apache Kafka {KAFKA.removeprefix('kafka-')}: {len(wanted)} jars, {megabytes:.0f} MB, into {folder}")
+    announce(
+        f"downloading Apache Kafka {KAFKA.removeprefix('kafka-')}: {len(wanted)} jars, {megabytes:.0f} MB, into {folder}"
+    )
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{KAFKA}-") as scratch:
         fetched = Path(scratch) / "jars"
         _fetch(wanted, fetched, Path(scratch))
@@ -116,8 +119,7 @@ def _fetch(wanted: list[Jar], into: Path, scratch: Path) -> None:
     """Let Ivy download exactly the listed files: it resolves nothing, so no other file is asked for."""
     module, settings = scratch / "ivy.xml", scratch / "settings.xml"
     module.write_text(_ivy_module(wanted), encoding="utf-8")
-    settings.touch(mode=0o600)
-    settings.write_text(_ivy_settings(), encoding="utf-8")
+    write_private(settings, _ivy_settings())
     command = [
         *network_options(scratch),
         "-jar",
@@ -139,7 +141,9 @@ def _fetch(wanted: list[Jar], into: Path, scratch: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise SandboxError(f"{_repository_shown()} did not answer in time: {_how_to_reach()}") from error
     if done.returncode != 0 or len(list(into.glob("*.jar"))) < len(wanted):
-        raise SandboxError(f"the jars could not be fetched from {_repository_shown()} ({_cause(log)}): {_how_to_reach()}")
+        raise SandboxError(
+            f"the jars could not be fetched from {_repository_shown()} ({_cause(log)}): {_how_to_reach()}"
+        )
 
 
 def _ivy() -> Path:
@@ -199,4 +203,3 @@ def _cause(log: Path) -> str:
             if sign.lower() in line.lower():
                 return line.strip(": !")[:200]
     return lines[-1][:200] if lines else "no output"
-

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
 from headwater.errors import SandboxError
+from headwater.sandbox.private_file import write_private
 
 _SYSTEM_CA_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
@@ -39,9 +40,7 @@ def argument_file(path: Path, arguments: Sequence[str]) -> str:
     So a password among the arguments is not shown by `ps`.
     """
     quoted = "\n".join('"' + each.replace("\\", "\\\\").replace('"', '\\"') + '"' for each in arguments)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(quoted + "\n")
+    write_private(path, quoted + "\n")
     return f"@{path}"
 
 
@@ -91,7 +90,9 @@ def _trust_options(folder: Path) -> list[str]:
             certificate = x509.load_pem_x509_certificate(pem)
             trusted.append(pkcs12.PKCS12Certificate(certificate, str(number).encode()))
     if not trusted:
-        raise SandboxError(f"{authorities} holds no certificate: name a PEM file of trusted authorities in SSL_CERT_FILE")
+        raise SandboxError(
+            f"{authorities} holds no certificate: name a PEM file of trusted authorities in SSL_CERT_FILE"
+        )
     store = folder / "authorities.p12"
     store.write_bytes(pkcs12.serialize_java_truststore(trusted, NoEncryption()))
     return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=PKCS12"]

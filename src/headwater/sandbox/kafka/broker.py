@@ -2,13 +2,13 @@
 
 import base64
 import logging
-import os
 import shutil
 import subprocess
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -20,6 +20,8 @@ from headwater.sandbox.credentials import remembered_secrets
 from headwater.sandbox.jars import kafka_jars
 from headwater.sandbox.java import argument_file, java
 from headwater.sandbox.ports import free_port
+from headwater.sandbox.private_file import write_private
+from headwater.sandbox.stand_in import log_file
 
 ADMIN = "sandbox"
 READER = "headwater"
@@ -91,7 +93,7 @@ class Broker:
     admin_password: str
     reader_password: str
 
-    def as_admin(self) -> dict[str, object]:
+    def as_admin(self) -> dict[str, Any]:
         """How `confluent_kafka` connects as the one who may do everything."""
         return {
             "bootstrap.servers": self.bootstrap_servers,
@@ -101,7 +103,7 @@ class Broker:
             "sasl.password": self.admin_password,
             "ssl.ca.location": str(self.authority),
             "logger": logging.getLogger("headwater.sandbox.kafka"),
-            "log_level": 3,
+            "log_level": 0,
             "error_cb": lambda _error: None,  # while it starts nobody answers yet; what matters is checked
         }
 
@@ -114,7 +116,7 @@ class BrokerProcess:
         self._folder = folder
         self._data = folder / "data"
         self._properties = folder / "server.properties"
-        self._log = folder / "broker.log"
+        self._log = log_file(folder)
         self._child = Child(folder, mark=str(self._properties))
 
     def end_orphan(self) -> None:
@@ -150,7 +152,6 @@ class BrokerProcess:
         if not (self._data / "meta.properties").is_file():
             self._format(jars, users)
         broker = Broker(f"127.0.0.1:{port}", certificate.authority, users["admin_password"], users["reader_password"])
-        self._log.write_bytes(b"")
         self._child.start([str(java()), *self._options(jars), "kafka.Kafka", str(self._properties)], self._log)
         self._wait_until_it_answers(broker)
         return broker
@@ -165,9 +166,7 @@ class BrokerProcess:
         return [f"-Xmx{_HEAP}", *_JVM, f"-Dlog4j2.configurationFile={logging_file}", "-cp", f"{jars}/*"]
 
     def _write_properties(self, **values: object) -> None:
-        self._properties.unlink(missing_ok=True)
-        with os.fdopen(os.open(self._properties, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(_PROPERTIES.format(**values))
+        write_private(self._properties, _PROPERTIES.format(**values))
 
     def _format(self, jars: Path, users: dict[str, str]) -> None:
         """Make an empty cluster that knows its two users. What the tool prints holds their keys: it is not kept."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no `__all__`
     AclBinding,
     AclOperation,
     AclPermissionType,
@@ -19,7 +19,7 @@ from confluent_kafka.admin import (
 from headwater.errors import SandboxError
 from headwater.sandbox.kafka.broker import READER, Broker, BrokerProcess
 from headwater.sandbox.kafka.topic_file import TopicFile
-from headwater.sandbox.stand_in import Connection
+from headwater.sandbox.stand_in import Connection, log_file
 
 _ANSWER_WITHIN_S = 30.0
 _DELIVER_WITHIN_S = 300.0
@@ -104,14 +104,18 @@ class KafkaStandIn:
         self._write_holds(holds | {"at": at.isoformat(), "unfinished": True})
         self._deliver(self._broker, begin, wanted)
         due = {
-            topic: [end + max(0, new - old) for end, new, old in zip(ends[topic], wanted[topic], begin[topic], strict=True)]
+            topic: [
+                end + max(0, new - old) for end, new, old in zip(ends[topic], wanted[topic], begin[topic], strict=True)
+            ]
             for topic in wanted
         }
         found = self._end_offsets(self._broker)
         if lacking := [topic for topic in due if any(a < b for a, b in zip(found[topic], due[topic], strict=True))]:
-            raise SandboxError(f"Kafka did not take every message of {', '.join(lacking)}: see broker.log in {self._folder}")
-        for topic in wanted:
-            held = [max(new, old) for new, old in zip(wanted[topic], begin[topic], strict=True)]
+            raise SandboxError(
+                f"Kafka did not take every message of {', '.join(lacking)}: see {log_file(self._folder)}"
+            )
+        for topic, rows in wanted.items():
+            held = [max(new, old) for new, old in zip(rows, begin[topic], strict=True)]
             holds["topics"][topic] = [held, due[topic]]
         self._write_holds(holds | {"at": at.isoformat(), "unfinished": False})
 
@@ -144,7 +148,7 @@ class KafkaStandIn:
                     else:
                         break
         if left := producer.flush(_DELIVER_WITHIN_S):
-            raise SandboxError(f"Kafka did not take {left} messages in time: see broker.log in {self._folder}")
+            raise SandboxError(f"Kafka did not take {left} messages in time: see {log_file(self._folder)}")
 
     def _end_offsets(self, broker: Broker) -> dict[str, list[int]]:
         consumer = Consumer(broker.as_admin() | {"group.id": "sandbox"})

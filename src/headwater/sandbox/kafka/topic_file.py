@@ -46,7 +46,9 @@ class TopicFile:
         self.partitions = max(PARTITIONS, int(partition.max()) + 1 if len(partition) else 0)
         self._visible = [visible[partition == each] for each in range(self.partitions)]
         if any((np.diff(times) < 0).any() for times in self._visible):
-            raise SandboxError(f"{path}: the rows of a partition must stand in the order of `_visible_at`: sort the file")
+            raise SandboxError(
+                f"{path}: the rows of a partition must stand in the order of `_visible_at`: sort the file"
+            )
 
     def visible_rows(self, at: datetime) -> list[int]:
         """How many messages each partition shows at `at`."""
