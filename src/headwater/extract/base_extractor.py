@@ -150,9 +150,9 @@ def windows(start: datetime | None, end: datetime, span: CursorSpan) -> list[Par
         return []
     pieces = min(math.ceil(span.rows / ROWS_PER_WINDOW), MOST_WINDOWS)
     step = (span.newest - span.oldest) / pieces
-    inner = sorted({span.oldest + step * piece for piece in range(1, pieces)})
-    starts = [start, *(edge for edge in inner if (start is None or edge > start) and edge < end)]
-    return [TimeWindow(*edges) for edges in zip(starts, [*starts[1:], end], strict=True)]
+    edges = sorted({span.oldest + step * piece for piece in range(1, pieces)})
+    inner = [edge for edge in edges if (start is None or edge > start) and edge < end]
+    return [TimeWindow(*ends) for ends in zip([start, *inner], [*inner, end], strict=True)]
 
 
 def utc(moment: datetime) -> datetime:

@@ -15,7 +15,7 @@ from headwater.extract.base_extractor import Reject
 from headwater.extract.from_text import reject_batch, typed
 
 _LOG = logging.getLogger("headwater.extract")
-_ZONED = r":\d\d(\.\d+)?\s*(Z|z|[+-]\d\d(:?\d\d)?)$"
+_WITHOUT_ZONE = r":\d\d(\.\d+)?$"
 _WIDEST = 38
 _SHOWN = 80
 
@@ -167,8 +167,8 @@ def _cast(values: pa.Array, to: pa.DataType) -> pa.Array:
 
 def _with_zone(texts: pa.Array) -> pa.Array:
     """An instant told without a zone is UTC."""
-    zoned = pc.match_substring_regex(texts, _ZONED)
-    return pc.if_else(zoned, texts, pc.binary_join_element_wise(texts, "Z", ""))
+    lacking = pc.match_substring_regex(texts, _WITHOUT_ZONE)
+    return pc.if_else(lacking, pc.binary_join_element_wise(texts, "Z", ""), texts)
 
 
 def _as_json(batch: pa.RecordBatch, row: int) -> bytes:
