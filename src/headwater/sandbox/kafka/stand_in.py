@@ -1,11 +1,12 @@
 """Kafka's stand-in: the broker holds each topic's messages up to the sandbox's clock, offset for offset."""
 
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no `__all__`
     AclBinding,
     AclOperation,
@@ -23,6 +24,15 @@ from headwater.sandbox.stand_in import Connection, log_file
 
 _ANSWER_WITHIN_S = 30.0
 _DELIVER_WITHIN_S = 300.0
+_NO_LEADER_YET = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
 
 
 class KafkaStandIn:
@@ -155,7 +165,7 @@ class KafkaStandIn:
         try:
             return {
                 file.topic: [
-                    consumer.get_watermark_offsets(TopicPartition(file.topic, each), timeout=_ANSWER_WITHIN_S)[1]
+                    _end_offset(consumer, TopicPartition(file.topic, each))
                     for each in range(file.partitions)
                 ]
                 for file in self._topics
@@ -187,3 +197,17 @@ def _rows_held(holds: dict[str, Any], file: TopicFile, ends: list[int]) -> list[
         had + (now - before) if unfinished or now < before else had
         for had, before, now in zip(rows, then, ends, strict=True)
     ]
+
+
+def _end_offset(consumer: Consumer, partition: TopicPartition) -> int:
+    """The partition's next offset; a topic made this moment may have no leader for another moment."""
+    deadline = time.monotonic() + _ANSWER_WITHIN_S
+    while True:
+        try:
+            end: int = consumer.get_watermark_offsets(partition, timeout=_ANSWER_WITHIN_S)[1]
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return end
