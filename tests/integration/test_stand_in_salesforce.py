@@ -6,6 +6,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from simple_salesforce import Salesforce
 from simple_salesforce.exceptions import SalesforceMalformedRequest
 
 from headwater.sandbox.salesforce import SalesforceStandIn
+from headwater.sandbox.stand_in import Connection
 
 T0 = datetime(2024, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -117,20 +119,16 @@ def by_id(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.fixture
-def stand_in(tmp_path: Path) -> Iterator[SalesforceStandIn]:
-    folder = tmp_path / "dataset" / "salesforce"
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(HISTORY, SCHEMA), folder / "Opportunity.parquet")
-    salesforce = SalesforceStandIn(tmp_path / "sandbox" / "salesforce", None)
-    yield salesforce
-    salesforce.stop()
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dataset = tmp_path_factory.mktemp("dataset")
+    (dataset / "salesforce").mkdir()
+    pq.write_table(pa.Table.from_pylist(HISTORY, SCHEMA), dataset / "salesforce" / "Opportunity.parquet")
+    return dataset
 
 
-@pytest.fixture
-def api(stand_in: SalesforceStandIn, tmp_path: Path) -> Iterator[httpx.Client]:
-    """A logged-in client of the stand-in at T0."""
-    connection = stand_in.start(tmp_path / "dataset", T0)
+@contextmanager
+def logged_in(stand_in: SalesforceStandIn, connection: Connection) -> Iterator[httpx.Client]:
     login = {"grant_type": "client_credentials"}
     login |= {name: connection.secret[name] for name in ("client_id", "client_secret")}
     with httpx.Client(base_url=connection.settings["login_url"], timeout=30) as client:
@@ -138,6 +136,31 @@ def api(stand_in: SalesforceStandIn, tmp_path: Path) -> Iterator[httpx.Client]:
         assert answer["instance_url"] == connection.settings["login_url"]
         client.headers["Authorization"] = f"Bearer {answer['access_token']}"
         yield client
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Iterator[SalesforceStandIn]:
+    salesforce = SalesforceStandIn(tmp_path / "sandbox" / "salesforce", None)
+    yield salesforce
+    salesforce.stop()
+
+
+@pytest.fixture
+def moving(stand_in: SalesforceStandIn, dataset: Path) -> Iterator[httpx.Client]:
+    """A logged-in client of a stand-in that begins at T0 and may be moved on."""
+    with logged_in(stand_in, stand_in.start(dataset, T0)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def api(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A logged-in client of one stand-in that stays at T0."""
+    still = SalesforceStandIn(tmp_path_factory.mktemp("still") / "salesforce", None)
+    try:
+        with logged_in(still, still.start(dataset, T0)) as client:
+            yield client
+    finally:
+        still.stop()
 
 
 def ask(api: httpx.Client, soql: str, resource: str = "query") -> dict[str, Any]:
@@ -168,30 +191,30 @@ def refused(api: httpx.Client, soql: str) -> tuple[int, str]:
 ALL_FIELDS = ", ".join([*FIELDS, "IsDeleted"])
 
 
-def test_queries_show_the_dataset_at_the_clock_page_by_page(api: httpx.Client, stand_in: SalesforceStandIn) -> None:
+def test_queries_show_the_dataset_at_the_clock_page_by_page(moving: httpx.Client, stand_in: SalesforceStandIn) -> None:
     soql = f"SELECT {ALL_FIELDS} FROM Opportunity"
-    assert by_id(ask_all(api, soql)) == standing(T0)
+    assert by_id(ask_all(moving, soql)) == standing(T0)
 
-    first = api.get(f"{API}/query", params={"q": soql})
+    first = moving.get(f"{API}/query", params={"q": soql})
     assert len(first.json()["records"]) == 2000
     assert first.headers["Date"] == "Fri, 01 Nov 2024 00:00:00 GMT"
     stand_in.advance(T0, T0 + DAY)
 
-    assert by_id(ask_all(api, soql, batch=500)) == standing(T0 + DAY)
-    every = by_id(ask_all(api, soql, "queryAll"))
+    assert by_id(ask_all(moving, soql, batch=500)) == standing(T0 + DAY)
+    every = by_id(ask_all(moving, soql, "queryAll"))
     assert every == standing(T0 + DAY, deleted_too=True)
     assert every[identity(8)]["IsDeleted"]
-    assert api.get(f"{API}/limits").headers["Date"] == "Sat, 02 Nov 2024 00:00:00 GMT"
+    assert moving.get(f"{API}/limits").headers["Date"] == "Sat, 02 Nov 2024 00:00:00 GMT"
 
     # a cursor opened before keeps what it found
-    rest = api.get(first.json()["nextRecordsUrl"]).json()
+    rest = moving.get(first.json()["nextRecordsUrl"]).json()
     assert rest["totalSize"] == 4500
 
 
-def test_a_record_is_spelled_as_salesforce_spells_it(api: httpx.Client, stand_in: SalesforceStandIn) -> None:
+def test_a_record_is_spelled_as_salesforce_spells_it(moving: httpx.Client, stand_in: SalesforceStandIn) -> None:
     stand_in.advance(T0, T0 + DAY)
     soql = "SELECT id, name, stagename, amount, probability, closedate, systemmodstamp, isdeleted FROM opportunity"
-    answer = api.get(f"{API}/query", params={"q": f"{soql} WHERE Id = '{identity(5000)}'"})
+    answer = moving.get(f"{API}/query", params={"q": f"{soql} WHERE Id = '{identity(5000)}'"})
     assert answer.text == (
         '{"totalSize":1,"done":true,"records":[{"attributes":{"type":"Opportunity",'
         f'"url":"{API}/sobjects/Opportunity/{identity(5000)}"}},"Id":"{identity(5000)}","Name":"Deal 5000",'
@@ -270,8 +293,8 @@ def test_salesforce_says_what_is_wrong_with_a_query(api: httpx.Client, soql: str
     assert refused(api, soql) == (400, code)
 
 
-def test_logins(stand_in: SalesforceStandIn, tmp_path: Path) -> None:
-    connection = stand_in.start(tmp_path / "dataset", T0)
+def test_logins(stand_in: SalesforceStandIn, dataset: Path, tmp_path: Path) -> None:
+    connection = stand_in.start(dataset, T0)
     secret = connection.secret
     client = {"client_id": secret["client_id"], "client_secret": secret["client_secret"]}
     user = {"username": secret["username"], "password": secret["password"]}
@@ -348,18 +371,18 @@ def finished(api: httpx.Client, job: str) -> dict[str, Any]:
 
 
 def test_a_bulk_query_is_read_as_csv_in_parts_and_then_thrown_away(
-    api: httpx.Client, stand_in: SalesforceStandIn
+    moving: httpx.Client, stand_in: SalesforceStandIn
 ) -> None:
     stand_in.advance(T0, T0 + DAY)
     query = {"operation": "queryAll", "query": f"SELECT {ALL_FIELDS} FROM Opportunity"}
-    job = api.post(f"{API}/jobs/query", json=query).raise_for_status().json()
+    job = moving.post(f"{API}/jobs/query", json=query).raise_for_status().json()
     assert job["state"] in ("UploadComplete", "InProgress", "JobComplete")
-    assert finished(api, job["id"]) | {"numberRecordsProcessed": 4501} == finished(api, job["id"])
+    assert finished(moving, job["id"]) | {"numberRecordsProcessed": 4501} == finished(moving, job["id"])
 
     records: list[dict[str, Any]] = []
     wanted = {"maxRecords": "2000"}
     while True:
-        answer = api.get(f"{API}/jobs/query/{job['id']}/results", params=wanted).raise_for_status()
+        answer = moving.get(f"{API}/jobs/query/{job['id']}/results", params=wanted).raise_for_status()
         part = list(csv.DictReader(io.StringIO(answer.text, newline="")))
         assert len(part) == int(answer.headers["Sforce-NumberOfRecords"])
         records += part
@@ -368,12 +391,12 @@ def test_a_bulk_query_is_read_as_csv_in_parts_and_then_thrown_away(
         wanted["locator"] = answer.headers["Sforce-Locator"]
     assert by_id(records) == standing(T0 + DAY, deleted_too=True)
 
-    assert api.delete(f"{API}/jobs/query/{job['id']}").status_code == 204
-    assert api.get(f"{API}/jobs/query/{job['id']}").status_code == 404
-    assert api.get(f"{API}/jobs/query/{job['id']}/results").json()[0]["errorCode"] == "NOT_FOUND"
+    assert moving.delete(f"{API}/jobs/query/{job['id']}").status_code == 204
+    assert moving.get(f"{API}/jobs/query/{job['id']}").status_code == 404
+    assert moving.get(f"{API}/jobs/query/{job['id']}/results").json()[0]["errorCode"] == "NOT_FOUND"
 
 
-def test_a_bulk_result_is_spelled_as_salesforce_spells_it(api: httpx.Client, stand_in: SalesforceStandIn) -> None:
+def test_a_bulk_result_is_spelled_as_salesforce_spells_it(moving: httpx.Client, stand_in: SalesforceStandIn) -> None:
     stand_in.advance(T0, T0 + DAY)
     soql = "SELECT Id, Name, StageName, Amount, Probability, CloseDate, SystemModstamp, IsDeleted FROM Opportunity"
     where = f"WHERE Id IN ('{identity(7)}', '{identity(5000)}') ORDER BY Id"
@@ -384,7 +407,7 @@ def test_a_bulk_result_is_spelled_as_salesforce_spells_it(api: httpx.Client, sta
             "columnDelimiter": delimiter,
             "lineEnding": line_ending,
         }
-        job = finished(api, api.post(f"{API}/jobs/query", json=asked).json()["id"])
+        job = finished(moving, moving.post(f"{API}/jobs/query", json=asked).json()["id"])
         lines = [
             ["Id", "Name", "StageName", "Amount", "Probability", "CloseDate", "SystemModstamp", "IsDeleted"],
             [identity(7), 'Deal ""7"", renamed\nover two lines; Größe', "Closed Won", "7001.75", "7.0", "2024-01-08",
@@ -392,7 +415,7 @@ def test_a_bulk_result_is_spelled_as_salesforce_spells_it(api: httpx.Client, sta
             [identity(5000), "Deal 5000", "", "1.23456789012345678E15", "51.0", "", "2024-11-01T03:00:00.123Z", "false"],
         ]  # fmt: skip
         expected = "".join(sign.join(f'"{value}"' for value in line) + end for line in lines)
-        assert api.get(f"{API}/jobs/query/{job['id']}/results").content == expected.encode()
+        assert moving.get(f"{API}/jobs/query/{job['id']}/results").content == expected.encode()
 
 
 def test_bulk_jobs_that_cannot_be(api: httpx.Client) -> None:
@@ -415,7 +438,7 @@ def test_bulk_jobs_that_cannot_be(api: httpx.Client) -> None:
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "INVALID_QUERY_LOCATOR")
 
 
-def test_simple_salesforce_unmodified_reads_the_same_records(api: httpx.Client, stand_in: SalesforceStandIn) -> None:
+def test_simple_salesforce_unmodified_reads_the_same_records(moving: httpx.Client, stand_in: SalesforceStandIn) -> None:
     token = httpx.post(
         f"{stand_in.https_url}/services/oauth2/token",
         data={"grant_type": "client_credentials"} | client_of(stand_in),
@@ -429,7 +452,7 @@ def test_simple_salesforce_unmodified_reads_the_same_records(api: httpx.Client, 
             instance_url=token["instance_url"], session_id=token["access_token"], session=session, version="64.0"
         )
         soql = f"SELECT {ALL_FIELDS} FROM Opportunity"
-        assert by_id(salesforce.query_all(soql)["records"]) == by_id(ask_all(api, soql)) == standing(T0)
+        assert by_id(salesforce.query_all(soql)["records"]) == by_id(ask_all(moving, soql)) == standing(T0)
         parts = list(salesforce.bulk2.Opportunity.query(soql, max_records=2000))
         records = [record for part in parts for record in csv.DictReader(io.StringIO(part, newline=""))]
         assert len(parts) == 3
@@ -445,9 +468,9 @@ def client_of(stand_in: SalesforceStandIn) -> dict[str, str]:
 
 
 def test_a_restart_keeps_address_and_secrets_and_an_absent_folder_is_an_empty_organisation(
-    stand_in: SalesforceStandIn, tmp_path: Path
+    stand_in: SalesforceStandIn, dataset: Path, tmp_path: Path
 ) -> None:
-    connection = stand_in.start(tmp_path / "dataset", T0)
+    connection = stand_in.start(dataset, T0)
     stand_in.stop()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{connection.settings['login_url']}/services/data")
