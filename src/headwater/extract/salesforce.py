@@ -4,7 +4,8 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -135,20 +136,11 @@ class SalesforceExtractor(Extractor):
         with self._session() as session:
             query = self._query(session)
             shape = BronzeShape("salesforce", self._object, self._contract)
-            if session.count(query.count(partition)) <= _BY_REST_UP_TO:
-                pages = session.pages(query.rows_in_order(partition))
-                told = (_from_records(records, query.fields) for records in pages)
-            else:
-                # A job makes its result before the first page is read, and sorting would keep it from being split.
-                told = (
-                    batch
-                    for page in session.csv_pages(query.rows(partition))
-                    for batch in _from_csv(page, query.fields)
-                )
-            for batch in told:
-                rows = shape.cast(batch, reject)
-                if rows.num_rows:
-                    yield rows
+            with closing(_texts(session, query, partition)) as batches:
+                for batch in batches:
+                    rows = shape.cast(batch, reject)
+                    if rows.num_rows:
+                        yield rows
 
     def _session(self) -> "SalesforceSession":
         from headwater.extract.salesforce_api import SalesforceSession
@@ -176,6 +168,18 @@ class SalesforceExtractor(Extractor):
             return None
         told = pa.array([records[0][query.cursor]], pa.string()).cast(pa.timestamp("us", tz="UTC"))
         return utc(told[0].as_py())
+
+
+def _texts(session: "SalesforceSession", query: _Query, window: TimeWindow) -> Generator[pa.RecordBatch]:
+    """A window's records as texts by column: few page by page, many by a query job."""
+    if session.count(query.count(window)) <= _BY_REST_UP_TO:
+        for records in session.pages(query.rows_in_order(window)):
+            yield _from_records(records, query.fields)
+        return
+    # A job makes its result before the first page is read, and sorting would keep Salesforce from splitting it.
+    with closing(session.csv_pages(query.rows(window))) as pages:
+        for page in pages:
+            yield from _from_csv(page, query.fields)
 
 
 def snake_case(name: str) -> str:

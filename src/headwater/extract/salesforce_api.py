@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -75,8 +75,8 @@ class SalesforceSession:
         """What a `SELECT COUNT()` query finds, deleted records too."""
         return int(self._read_json(self.get("/queryAll", q=soql))["totalSize"])
 
-    def csv_pages(self, soql: str) -> Iterator[CsvPage]:
-        """The records of a query job, deleted ones too; the job is deleted afterwards, however this ends."""
+    def csv_pages(self, soql: str) -> Generator[CsvPage]:
+        """The records of a query job, deleted ones too; the job is deleted when this ends or is closed."""
         asked = {"operation": "queryAll", "query": soql, "contentType": "CSV", "lineEnding": "LF"}
         job = f"/jobs/query/{self._read_json(self._ask('POST', '/jobs/query', json=asked))['id']}"
         finished = False
