@@ -1,0 +1,209 @@
+"""What the gate asks of a candidate. Importing this imports Great Expectations: some seconds.
+
+Only `gate.py` imports it, in a thread, while data is still being extracted.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from headwater.contracts import Contract
+from headwater.quality.expectations import (
+    Answer,
+    Question,
+    Suites,
+    at_least,
+    no_nulls,
+    no_rows,
+    rows_between,
+    smallest_at_most,
+)
+from headwater.quality.limits import PRICED, Severity
+from headwater.quality.verdict import Candidate, Check, first_line, span_text, unjudged
+
+_AGE: Final = "_age_s"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question with what a failure of it means: `say` words what was observed, or its `complement`, a share."""
+
+    question: Question
+    severity: Severity
+    limit: str
+    say: Callable[[float], str]
+    complement: bool = False
+
+
+class Questioner:
+    """Puts every question of a candidate's contract and limits to Great Expectations, in one suite."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
+        self._suites = Suites(session)
+
+    def checks(self, candidate: Candidate) -> list[Check]:
+        """One check for each question, answered or not."""
+        views, asked = _asked(candidate)
+        try:
+            for name, parent in views.items():
+                parent.createOrReplaceTempView(name)
+            questions = [each.question for each in asked]
+            answers = self._suites.answers(candidate.contract.table, _narrow(candidate), questions)
+        finally:
+            for name in views:
+                self._session.catalog.dropTempView(name)
+        rows = answers["volume"].observed if "volume" in answers else None
+        return [_check(each, answers.get(each.question.rule), rows) for each in asked]
+
+
+def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
+    """Every question to the candidate, and the views of the parents that their queries name."""
+    contract = candidate.contract
+    asked = [_uniqueness(contract)] if contract.key else []
+    asked += [_presence(column.name) for column in contract.columns if column.required or column.name in contract.key]
+    views = {}
+    for foreign_key in contract.foreign_keys:
+        if (parent := candidate.parents.get(foreign_key.parent)) is not None:
+            view = f"gate_{contract.name}_{foreign_key.column}"
+            views[view] = parent.select(F.col(foreign_key.parent_column).alias("known"))
+            asked.append(_reference(foreign_key.column, foreign_key.parent, view))
+    return views, [*asked, *_volume(candidate), *_freshness(candidate), *_pricing(candidate)]
+
+
+def _uniqueness(contract: Contract) -> _Asked:
+    key = ", ".join(map(_quoted, contract.key))
+    given = " AND ".join(f"{_quoted(name)} IS NOT NULL" for name in contract.key)
+    # Two 64-bit hashes group many times faster than wide text, and tell keys apart as surely.
+    hashes = f"xxhash64({key}), xxhash64('second', {key})"
+    query = f"SELECT 1 AS key FROM {{batch}} WHERE {given} GROUP BY {hashes} HAVING count(*) > 1"  # noqa: S608 - names are the contract's
+    named = ", ".join(contract.key)
+    return _Asked(
+        no_rows("key:unique", query),
+        "critical",
+        "none twice",
+        lambda found: f"{found:.0f} keys ({named}) stand more than once" if found else f"every {named} stands once",
+    )
+
+
+def _presence(column: str) -> _Asked:
+    return _Asked(
+        no_nulls(f"{column}:required", column),
+        "critical",
+        "missing in none",
+        lambda missing: f"{column} is missing in {_percent(missing)} of the rows",
+        complement=True,
+    )
+
+
+def _reference(column: str, parent: str, view: str) -> _Asked:
+    name = _quoted(column)
+    children = f"SELECT DISTINCT {name} AS child FROM {{batch}} WHERE {name} IS NOT NULL"  # noqa: S608 - as above
+    query = f"SELECT child FROM ({children}) LEFT ANTI JOIN {view} ON known = child"  # noqa: S608 - as above
+    return _Asked(
+        no_rows(f"{column}:reference", query),
+        "critical",
+        f"all in {parent}",
+        lambda found: (
+            f"{found:.0f} values of {column} are not in {parent}" if found else f"every {column} is in {parent}"
+        ),
+    )
+
+
+def _volume(candidate: Candidate) -> list[_Asked]:
+    volume, standing = candidate.limits.volume, candidate.standing_rows
+    limit = (
+        f"{volume.min_rows} rows or more" if volume.max_rows is None else f"{volume.min_rows} to {volume.max_rows} rows"
+    )
+    asked = [
+        _Asked(
+            rows_between("volume", volume.min_rows, volume.max_rows),
+            volume.severity,
+            limit,
+            lambda rows: f"{rows:.0f} rows; limit {limit}",
+        )
+    ]
+    if standing:
+        least = math.ceil(standing * (1 - volume.max_shrink))
+        asked.append(
+            _Asked(
+                rows_between("volume:shrink", least, None),
+                volume.severity,
+                f"at least {least} rows",
+                lambda rows: f"{rows:.0f} rows where {standing} stand; it may lose {volume.max_shrink:.0%} at once",
+            )
+        )
+    return asked
+
+
+def _freshness(candidate: Candidate) -> list[_Asked]:
+    if (freshness := candidate.limits.freshness) is None:
+        return []
+    column, limit = freshness.column or candidate.contract.cursor, span_text(freshness.max_age)
+    return [
+        _Asked(
+            smallest_at_most("freshness", _AGE, freshness.max_age.total_seconds()),
+            freshness.severity,
+            f"at most {limit} old",
+            lambda age: f"the newest {column} is {span_text(timedelta(seconds=age))} old; limit {limit}",
+        )
+    ]
+
+
+def _pricing(candidate: Candidate) -> list[_Asked]:
+    if (unpriced := candidate.limits.unpriced) is None:
+        return []
+    limit = f"{unpriced.max_share:.2%}"
+    return [
+        _Asked(
+            at_least("unpriced", PRICED, 1 - unpriced.max_share),
+            unpriced.severity,
+            f"at most {unpriced.max_share:g}",
+            lambda missing: f"{PRICED} is missing in {_percent(missing)} of the rows; limit {limit}",
+            complement=True,
+        )
+    ]
+
+
+def _narrow(candidate: Candidate) -> DataFrame:
+    """The columns that are asked about, and the age of each row where freshness is."""
+    contract, limits = candidate.contract, candidate.limits
+    names = {column.name for column in contract.columns if column.required}
+    names |= {*contract.key, *(foreign_key.column for foreign_key in contract.foreign_keys)}
+    names |= {PRICED} if limits.unpriced else set()
+    dated = None if limits.freshness is None else limits.freshness.column or contract.cursor
+    names |= {dated} if dated else set()
+    if missing := sorted(names - set(candidate.rows.columns)):
+        raise ValueError(f"the candidate lacks {', '.join(missing)}")
+    columns = [F.col(name) for name in contract.column_names if name in names]
+    if dated:
+        at = F.lit((candidate.at - _EPOCH) // timedelta(microseconds=1))
+        told = F.unix_micros(F.col(dated).cast("timestamp"))
+        columns.append(((at - told) / F.lit(1e6)).alias(_AGE))
+    return candidate.rows.select(*(columns or [F.col(contract.column_names[0])]))
+
+
+def _check(asked: _Asked, answer: Answer | None, rows: float | None) -> Check:
+    rule = asked.question.rule
+    if answer is None or answer.error is not None:
+        return unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
+    if rows == 0 and not rule.startswith("volume"):
+        return Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
+    if answer.observed is None:
+        return unjudged(rule, "nothing could be observed", asked.limit)
+    observed = round(1 - answer.observed, 12) if asked.complement else answer.observed
+    return Check(rule, asked.severity, observed, asked.limit, answer.success, asked.say(observed))
+
+
+def _quoted(name: str) -> str:
+    return f"`{name}`"
+
+
+def _percent(share: float) -> str:
+    return "0 %" if share == 0 else f"{max(share, 0.0001):.2%}"

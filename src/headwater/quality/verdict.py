@@ -1,0 +1,94 @@
+"""What the gate is asked, and what it found: one check for each limit, and what they amount to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pyspark.sql import DataFrame
+
+from headwater.contracts import Contract
+from headwater.errors import GateFailed
+from headwater.quality.limits import Severity, TableLimits
+from headwater.quality.shares import BatchShares
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is about to become a table, and what it is held against.
+
+    `rows` has the contract's columns. `parents` are the Silver tables its foreign keys refer to, as readers will see
+    them. `batch` is what came in (None where nothing did, and for Gold); `standing_rows` is what the table holds now
+    (None before its first commit).
+    """
+
+    contract: Contract
+    rows: DataFrame
+    limits: TableLimits
+    at: datetime
+    parents: Mapping[str, DataFrame]
+    batch: BatchShares | None = None
+    standing_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit held against what was observed; `observed` is None where it could not be observed."""
+
+    rule: str
+    severity: Severity
+    observed: float | None
+    limit: str
+    success: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All checks of one candidate of one table. It may be published only on `success`."""
+
+    table: str
+    checks: tuple[Check, ...]
+
+    @property
+    def success(self) -> bool:
+        """No critical check failed, and at least one was made."""
+        return bool(self.checks) and not self.failed
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.success and check.severity == "critical")
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.success and check.severity == "warning")
+
+    def require(self) -> None:
+        """Go on only with a candidate that may be published.
+
+        Raises:
+            GateFailed: names the table and every critical check that failed, with what was observed and its limit.
+        """
+        if not self.success:
+            said = "; ".join(f"{check.rule}: {check.detail}" for check in self.failed) or "no check was made"
+            raise GateFailed(
+                f"{self.table} keeps its version: {said}. Mend the source, or the limit in config/dq.yaml, and run again"
+            )
+
+
+def unjudged(rule: str, detail: str, limit: str = "") -> Check:
+    """A check that was not made, and so failed."""
+    return Check(rule, "critical", None, limit, success=False, detail=detail)
+
+
+def span_text(span: timedelta) -> str:
+    """A span as people write it: 2d 3h."""
+    seconds = round(span.total_seconds())
+    sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
+    said = [f"{count}{unit}" for count, unit in parts if count]
+    return sign + " ".join(said[:2]) if said else "0s"
+
+
+def first_line(error: object) -> str:
+    """What an error says, without its traceback."""
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]

@@ -1,0 +1,133 @@
+"""`dq.yaml`: what it says is what is judged, and what it misspells stops the run before anything is read."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from headwater.contracts import Contracts
+from headwater.errors import ConfigurationError
+from headwater.quality.limits import Limits, load_limits
+
+PROJECT = Path(__file__).parent.parent.parent
+
+
+def loaded(folder: Path, contracts: Contracts, text: str) -> Limits:
+    path = folder / "dq.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_limits(path, contracts)
+
+
+def test_the_projects_own_limits_cover_every_table_that_is_judged(contracts: Contracts) -> None:
+    limits = load_limits(PROJECT / "config" / "dq.yaml", contracts)
+
+    assert set(limits.tables) == {name for name, contract in contracts.items() if contract.layer != "bronze"}
+    assert limits.tables["orders"].freshness is not None
+    assert limits.tables["orders"].unpriced is not None
+    assert limits.tables["fx_rates"].freshness is not None
+    assert limits.tables["fx_rates"].freshness.max_age == timedelta(days=7)
+    assert limits.timeout > timedelta(0)
+
+
+def test_the_block_of_schema_contracts_loads_as_it_is_usually_written(tmp_path: Path, contracts: Contracts) -> None:
+    limits = loaded(
+        tmp_path,
+        contracts,
+        """
+        schema_contracts:
+          enabled: true
+          validation_mode: strict  # or loose
+          contracts_path: s3://bucket/schema_definitions/
+          required_tables:
+            - silver.orders
+            - silver.behavior
+        """,
+    )
+
+    assert limits.schema_contracts.enabled
+    assert limits.schema_contracts.contracts_path == "s3://bucket/schema_definitions/"
+    assert limits.schema_contracts.required_tables == ("silver.orders", "silver.behavior")
+
+
+def test_a_table_overrides_the_defaults_key_by_key(tmp_path: Path, contracts: Contracts) -> None:
+    limits = loaded(
+        tmp_path,
+        contracts,
+        """
+        defaults:
+          freshness: {max_age: 1d}
+          refused: {default: 0.02, parse: 0.01}
+          volume: {min_rows: 5}
+        tables:
+          silver.orders:
+            freshness: {max_age: 12h, severity: warning}
+            refused: {"quantity:range": 0.5}
+            volume: {max_shrink: 0.1}
+          silver.customers:
+            freshness: null
+          gold.customer_360: {freshness: null}
+          gold.product_perf_daily: {freshness: {column: order_date}}
+          gold.revenue_by_geography: {freshness: null}
+          gold.revenue_by_industry: {freshness: null}
+        """,
+    )
+
+    orders, behavior = limits.tables["orders"], limits.tables["behavior"]
+    assert orders.freshness is not None
+    assert (orders.freshness.max_age, orders.freshness.severity) == (timedelta(hours=12), "warning")
+    assert (orders.volume.min_rows, orders.volume.max_shrink) == (5, 0.1)
+    assert [orders.refused_share(rule) for rule in ("quantity:range", "parse", "status:type")] == [0.5, 0.01, 0.02]
+    assert behavior.freshness is not None
+    assert behavior.freshness.max_age == timedelta(days=1)
+    assert limits.tables["customers"].freshness is None
+
+
+def test_without_a_share_for_a_rule_no_row_may_break_it(tmp_path: Path, contracts: Contracts) -> None:
+    limits = loaded(tmp_path, contracts, "tables: {silver.orders: {refused: {parse: 0.1}}}")
+
+    assert limits.tables["orders"].refused_share("quantity:range") == 0
+    only = loaded(tmp_path, contracts, "defaults: {refused: {parse: 0.1}}")
+    assert only.tables["orders"].refused_share("quantity:range") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tabels: {}", r"tabels is not known; did you mean tables\?"),
+        ("tables: {silver.order: {}}", r"tables\.silver\.order: .*did you mean silver\.orders\?"),
+        ("tables: {snowflake_orders: {}}", r"snowflake_orders is no table with a Silver or Gold contract"),
+        ("tables: {silver.orders: {freshnes: {}}}", r"silver\.orders\.freshnes is not known; did you mean freshness\?"),
+        ("tables: {silver.orders: {freshness: {max_age: 2d, colum: x}}}", r"freshness\.colum .*did you mean column\?"),
+        (
+            "tables: {silver.orders: {freshness: {max_age: 2d, column: order_dat}}}",
+            r"order_dat is no column of silver\.orders; did you mean order_date\?",
+        ),
+        (
+            "tables: {silver.orders: {freshness: {max_age: 2d, severity: critcal}}}",
+            r"freshness\.severity: Input should be 'critical' or 'warning'",
+        ),
+        ("tables: {silver.orders: {freshness: {max_age: 2}}}", r"max_age: 2 is not a duration such as 30s"),
+        ("tables: {silver.orders: {freshness: {max_age: 2d, column: status}}}", r"needs a date or timestamp column"),
+        ("tables: {gold.customer_360: {freshness: {max_age: 2d}}}", r"needs a date or timestamp column"),
+        ("tables: {silver.orders: {refused: {'quantity:rang': 0}}}", r"no row rule .*did you mean quantity:range\?"),
+        ("tables: {silver.orders: {refused: {default: 1.5}}}", r"refused\.default: .*less than or equal to 1"),
+        ("tables: {silver.customers: {unpriced: {max_share: 0}}}", r"silver\.customers has no column amount_usd"),
+        ("tables: {silver.orders: {volume: {min_rows: 9, max_rows: 3}}}", r"max_rows is below min_rows"),
+        ("schema_contracts: {validation_mode: lax}", r"validation_mode: Input should be 'strict' or 'loose'"),
+        ("schema_contracts: {required_tables: [silver.sales]}", r"silver\.sales is no table"),
+        ("timeout: soon", r"timeout: 'soon' is not a duration"),
+        ("tables: {silver.orders: {}, silver.orders: {}}", r"the key 'silver\.orders' is given twice"),
+        ("tables: [", r"not valid YAML"),
+        ("- tables", r"expected keys and values at the top"),
+    ],
+)
+def test_what_is_misspelt_is_an_error_that_names_the_file_and_the_key(
+    tmp_path: Path, contracts: Contracts, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"dq\.yaml: .*{said}"):
+        loaded(tmp_path, contracts, text)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path, contracts: Contracts) -> None:
+    with pytest.raises(ConfigurationError, match=r"dq\.yaml: cannot read the gate's limits"):
+        load_limits(tmp_path / "dq.yaml", contracts)

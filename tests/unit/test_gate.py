@@ -1,0 +1,294 @@
+"""The gate: the smallest violation of each limit fails that check and no other, and what breaks the gate closes it."""
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from headwater.contracts import Column, Contract, ForeignKey
+from headwater.errors import GateFailed
+from headwater.quality import evidence
+from headwater.quality.gate import Gate
+from headwater.quality.limits import Freshness, TableLimits, Unpriced, Volume
+from headwater.quality.shares import BatchShares
+from headwater.quality.verdict import Candidate, Check, Verdict
+
+AT = datetime(2024, 11, 1, 12, tzinfo=UTC)
+SALES = Contract(
+    layer="silver",
+    name="sales",
+    path="silver/sales",
+    columns=(
+        Column("sale_id", "string", required=True),
+        Column("line", "bigint", required=True),
+        Column("shop_id", "string"),
+        Column("state", "string", required=True),
+        Column("quantity", "bigint", minimum=0),
+        Column("amount_usd", "decimal(18,2)"),
+        Column("changed_ts", "timestamp", required=True),
+    ),
+    key=("sale_id", "line"),
+    cursor="changed_ts",
+    foreign_keys=(ForeignKey("shop_id", "shops", "shop_id"),),
+)
+LIMITS = TableLimits(
+    freshness=Freshness(max_age=timedelta(hours=2)),
+    volume=Volume(min_rows=10, max_rows=20, max_shrink=0.2),
+    refused={"default": 0.1, "quantity:range": 0.2},
+    unpriced=Unpriced(max_share=0.25),
+)
+ROWS: list[dict[str, Any]] = [
+    {
+        "sale_id": f"S{number}",
+        "line": 1,
+        "shop_id": None if number == 0 else "A",
+        "state": "OPEN",
+        "quantity": 1,
+        "amount_usd": None if number < 2 else Decimal(1),
+        "changed_ts": AT - timedelta(hours=2 + number),
+    }
+    for number in range(12)
+]
+BATCH = BatchShares(rows=90, rejected=10, broken={"shop_id:reference": 9, "quantity:range": 18})
+
+
+@pytest.fixture(scope="module")
+def gate() -> Gate:
+    gate = Gate(timedelta(minutes=5))
+    gate.warm()
+    return gate
+
+
+def candidate(spark: SparkSession, rows: list[dict[str, Any]] | DataFrame = ROWS, **held: Any) -> Candidate:
+    frame = rows if isinstance(rows, DataFrame) else sales(spark, rows)
+    shops = spark.createDataFrame(pa.table({"shop_id": ["A", "B"]}))
+    values = {"contract": SALES, "limits": LIMITS, "at": AT, "parents": {"shops": shops}, "batch": BATCH}
+    return Candidate(**{**values, "rows": frame, "standing_rows": 15, **held})
+
+
+def sales(spark: SparkSession, rows: list[dict[str, Any]] = ROWS) -> DataFrame:
+    return spark.createDataFrame(pa.Table.from_pylist(rows, schema=SALES.arrow_schema))
+
+
+def changed(**cells: Any) -> list[dict[str, Any]]:
+    """The good rows, the last of them with other cells."""
+    return [*ROWS[:-1], {**ROWS[-1], **cells}]
+
+
+def only(verdict: Verdict) -> Check:
+    """The one check that failed."""
+    assert [check.rule for check in (*verdict.failed, *verdict.warnings)] == [verdict.failed[0].rule]
+    return verdict.failed[0]
+
+
+def test_a_candidate_at_all_its_limits_passes(spark: SparkSession, gate: Gate) -> None:
+    verdict = gate.judge(candidate(spark))
+
+    assert [check for check in verdict.checks if not check.success] == []
+    assert {check.rule: check.observed for check in verdict.checks} == {
+        "refused:parse": 0.1,
+        "refused:quantity:range": 0.2,
+        "refused:shop_id:reference": 0.1,
+        "key:unique": 0,
+        "sale_id:required": 0,
+        "line:required": 0,
+        "state:required": 0,
+        "changed_ts:required": 0,
+        "shop_id:reference": 0,
+        "volume": 12,
+        "volume:shrink": 12,
+        "freshness": 7200,
+        "unpriced": pytest.approx(2 / 12),
+    }
+    verdict.require()
+
+
+MORE = [{**ROWS[0], "sale_id": f"M{number}", "amount_usd": Decimal(1)} for number in range(9)]
+VIOLATIONS: dict[str, list[dict[str, Any]]] = {
+    "key:unique": changed(sale_id="S1"),
+    "sale_id:required": changed(sale_id=None),
+    "line:required": changed(line=None),
+    "state:required": changed(state=None),
+    "shop_id:reference": changed(shop_id="Z"),
+    "volume": [*ROWS, *MORE],
+    "freshness": [{**ROWS[0], "changed_ts": AT - timedelta(hours=2, seconds=1)}, *ROWS[1:]],
+    "unpriced": [{**row, "amount_usd": None} if number < 4 else row for number, row in enumerate(ROWS)],
+}
+
+
+@pytest.mark.parametrize("rule", VIOLATIONS)
+def test_the_smallest_violation_fails_its_check_and_no_other(spark: SparkSession, gate: Gate, rule: str) -> None:
+    verdict = gate.judge(candidate(spark, VIOLATIONS[rule]))
+
+    assert only(verdict).rule == rule
+    with pytest.raises(GateFailed, match=f"silver.sales keeps its version: {rule}: "):
+        verdict.require()
+
+
+@pytest.mark.parametrize(
+    ("rows", "standing", "rule"), [(ROWS[:9], None, "volume"), (ROWS[:11], 14, "volume:shrink"), (ROWS[:10], 12, None)]
+)
+def test_too_few_rows_and_too_few_left_are_different_failures(
+    spark: SparkSession, gate: Gate, rows: list[dict[str, Any]], standing: int | None, rule: str | None
+) -> None:
+    verdict = gate.judge(candidate(spark, rows, standing_rows=standing))
+
+    assert [check.rule for check in verdict.failed] == ([] if rule is None else [rule])
+
+
+@pytest.mark.parametrize(
+    ("batch", "rule"),
+    [
+        (BatchShares(89, 10, BATCH.broken | {"shop_id:reference": 8, "quantity:range": 17}), "refused:parse"),
+        (BatchShares(89, 9, {"shop_id:reference": 9}), "refused:shop_id:reference"),
+        (BatchShares(89, 9, {"quantity:range": 18}), "refused:quantity:range"),
+        (BatchShares(0, 1), "refused:parse"),
+        (BatchShares(1, 0, {"state:required": 1}), "refused:state:required"),
+    ],
+)
+def test_one_refused_row_too_many_fails_its_rule(
+    spark: SparkSession, gate: Gate, batch: BatchShares, rule: str
+) -> None:
+    assert only(gate.judge(candidate(spark, batch=batch))).rule == rule
+
+
+def test_a_limit_of_severity_warning_warns_and_the_candidate_passes(spark: SparkSession, gate: Gate) -> None:
+    warned = LIMITS.model_copy(update={"freshness": Freshness(max_age=timedelta(hours=1), severity="warning")})
+
+    verdict = gate.judge(candidate(spark, limits=warned))
+
+    assert verdict.success
+    assert [check.rule for check in verdict.warnings] == ["freshness"]
+    assert verdict.warnings[0].detail == "the newest changed_ts is 2h old; limit 1h"
+
+
+def test_an_empty_table_passes_only_where_nobody_expects_rows(spark: SparkSession, gate: Gate) -> None:
+    none = sales(spark).where("1 = 0")
+    allowed = LIMITS.model_copy(update={"volume": Volume(min_rows=0)})
+
+    assert only(gate.judge(candidate(spark, none, standing_rows=None))).rule == "volume"
+    assert gate.judge(candidate(spark, none, standing_rows=None, limits=allowed)).success
+
+
+def test_a_parent_that_is_absent_is_not_judged(spark: SparkSession, gate: Gate) -> None:
+    verdict = gate.judge(candidate(spark, changed(shop_id="Z"), parents={}))
+
+    assert verdict.success
+    assert "shop_id:reference" not in [check.rule for check in verdict.checks]
+
+
+def test_a_gold_table_is_judged_without_batch_and_cursor(spark: SparkSession, gate: Gate) -> None:
+    gold = Contract("gold", "sums", "gold/sums", (Column("month", "string", required=True),), key=("month",))
+    months = spark.createDataFrame(pa.table({"month": ["2024-10", "2024-11", "2024-11"]}))
+
+    verdict = gate.judge(Candidate(gold, months, TableLimits(), AT, parents={}))
+
+    assert only(verdict).rule == "key:unique"
+    assert [check.rule for check in verdict.checks] == ["key:unique", "month:required", "volume"]
+
+
+# --- the gate fails closed ---
+
+
+def test_a_check_that_raises_fails_as_critical_and_the_others_are_still_made(spark: SparkSession, gate: Gate) -> None:
+    warned = LIMITS.model_copy(update={"unpriced": Unpriced(max_share=1, severity="warning")})
+    raising = sales(spark).withColumn("amount_usd", F.raise_error(F.lit("no rate")).cast("decimal(18,2)"))
+
+    verdict = gate.judge(candidate(spark, raising, limits=warned))
+
+    failed = only(verdict)
+    assert (failed.rule, failed.severity, failed.observed) == ("unpriced", "critical", None)
+    assert "no rate" in failed.detail
+
+
+def test_a_candidate_that_lacks_a_column_fails(spark: SparkSession, gate: Gate) -> None:
+    verdict = gate.judge(candidate(spark, sales(spark).drop("state")))
+
+    assert only(verdict).rule == "gate:error"
+    assert "state" in verdict.failed[0].detail
+
+
+def test_a_cursor_without_any_value_is_not_fresh(spark: SparkSession, gate: Gate) -> None:
+    verdict = gate.judge(candidate(spark, [{**row, "changed_ts": None} for row in ROWS]))
+
+    assert [check.rule for check in verdict.failed] == ["changed_ts:required", "freshness"]
+
+
+def test_great_expectations_failing_to_import_fails(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("headwater.quality.questions", "headwater.quality.expectations", "great_expectations"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "great_expectations", None)
+    broken = Gate(timedelta(minutes=1))
+    broken.warm()
+
+    verdict = broken.judge(candidate(spark))
+
+    assert only(verdict).rule == "gate:error"
+    assert "great_expectations" in verdict.failed[0].detail
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answers: Callable[..., Mapping[str, Any]]) -> None:
+    monkeypatch.setattr("headwater.quality.expectations.Suites.answers", answers)
+
+
+def test_a_suite_that_evaluates_nothing_fails(spark: SparkSession, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate.judge(candidate(spark))
+    answering(monkeypatch, lambda *_: {})
+
+    verdict = gate.judge(candidate(spark, batch=None))
+
+    assert {check.detail for check in verdict.failed} == {"not evaluated"}
+    assert len(verdict.failed) == len(verdict.checks) == 10
+
+
+def test_a_suite_that_does_not_end_fails_and_so_does_everything_after_it(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    slow = Gate(timedelta(seconds=60))
+    assert slow.judge(candidate(spark)).success
+    answering(monkeypatch, lambda *_: {"ended": ended.wait(30)})
+    slow._timeout = timedelta(milliseconds=50)
+
+    first, second = slow.judge(candidate(spark)), slow.judge(candidate(spark))
+    ended.set()
+
+    assert only(first).detail == "the checks did not end within 0s"
+    assert only(second).detail == "not judged, since the checks of silver.sales have not ended"
+
+
+def test_a_verdict_without_checks_is_no_success() -> None:
+    verdict = Verdict("silver.sales", ())
+
+    with pytest.raises(GateFailed, match=r"silver\.sales keeps its version: no check was made"):
+        verdict.require()
+    assert evidence.rows(verdict, "run1", 3, AT).to_pylist()[0]["success"] is False
+
+
+def test_evidence_holds_every_check_with_what_was_observed() -> None:
+    verdict = Verdict("silver.sales", (Check("volume", "critical", 3.0, "at least 4 rows", success=False, detail="3"),))
+
+    table = evidence.rows(verdict, "run1", 7, AT)
+
+    assert table.schema == evidence.SCHEMA
+    assert table.to_pylist() == [
+        {
+            "run_id": "run1",
+            "table": "silver.sales",
+            "target_version": 7,
+            "rule": "volume",
+            "severity": "critical",
+            "observed": 3.0,
+            "limit": "at least 4 rows",
+            "success": False,
+            "detail": "3",
+            "at": AT,
+        }
+    ]
