@@ -182,14 +182,18 @@ def test_a_row_without_cursor_is_not_claimed(changed, behavior):
 def test_a_required_column_dropped_at_the_source_is_named(changed, behavior):
     changed.sql("ALTER TABLE raw.customer_behavior DROP COLUMN event_name")
 
-    with pytest.raises(SourceRejected, match=r"^redshift: raw\.customer_behavior has no column event_name, which config/"):
+    with pytest.raises(
+        SourceRejected, match=r"^redshift: raw\.customer_behavior has no column event_name, which config/"
+    ):
         behavior.partitions(Position(), END)
     with pytest.raises(SourceRejected, match="event_name"):
         read(behavior, TimeWindow(None, END))
 
 
 def test_a_dropped_optional_column_is_null_and_a_new_one_left_out(changed, behavior, contracts, caplog):
-    changed.sql("ALTER TABLE raw.customer_behavior DROP COLUMN url_2", "ALTER TABLE raw.customer_behavior ADD browser text")
+    changed.sql(
+        "ALTER TABLE raw.customer_behavior DROP COLUMN url_2", "ALTER TABLE raw.customer_behavior ADD browser text"
+    )
 
     rows = read(behavior, *behavior.partitions(Position(), END))
 
@@ -204,7 +208,9 @@ def test_a_value_that_is_no_instant_is_rejected_as_it_was_told(changed, behavior
     changed.sql("UPDATE raw.customer_behavior SET event_ts = '-infinity' WHERE event_id = 'E5'")
     rejects: list[dict] = []
 
-    rows = sum(batch.num_rows for batch in behavior.read(TimeWindow(None, END), lambda each: rejects.extend(each.to_pylist())))
+    rows = sum(
+        batch.num_rows for batch in behavior.read(TimeWindow(None, END), lambda each: rejects.extend(each.to_pylist()))
+    )
 
     assert rows == EVENTS - 1
     assert [(each["position"], each["reason"]) for each in rejects] == [
@@ -216,7 +222,9 @@ def test_a_value_that_is_no_instant_is_rejected_as_it_was_told(changed, behavior
 def test_a_column_that_became_a_number_still_arrives_exactly(changed, behavior):
     changed.sql("ALTER TABLE raw.customer_behavior ALTER COLUMN device TYPE numeric(20,4) USING 12345678901234.5678")
 
-    assert {row["device"] for row in read(behavior, TimeWindow(None, T0 + timedelta(hours=1)))} == {"12345678901234.5678"}
+    assert {row["device"] for row in read(behavior, TimeWindow(None, T0 + timedelta(hours=1)))} == {
+        "12345678901234.5678"
+    }
 
 
 def test_a_table_that_may_not_be_read_is_named_with_the_fix(changed, behavior):
@@ -257,7 +265,9 @@ def test_a_wrong_password_is_refused_at_once_and_not_shown(redshift, contracts):
 def test_a_closed_port_is_unavailable_at_once(redshift, contracts):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # nobody listens on it
-        settings = RedshiftSettings(enabled=True, host="127.0.0.1", port=held.getsockname()[1], database="dev", schema="raw")
+        settings = RedshiftSettings(
+            enabled=True, host="127.0.0.1", port=held.getsockname()[1], database="dev", schema="raw"
+        )
         before = time.monotonic()
 
         with pytest.raises(SourceUnavailable, match=rf"127\.0\.0\.1:{settings.port} did not answer"):

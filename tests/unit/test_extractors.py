@@ -79,7 +79,10 @@ def test_a_huge_table_is_cut_into_64_windows_at_most():
 
 
 def test_a_million_rows_of_one_instant_are_not_cut():
-    assert windows(None, T0, CursorSpan(5_000_000, T0 - US, T0 - US)) == [TimeWindow(None, T0 - US), TimeWindow(T0 - US, T0)]
+    assert windows(None, T0, CursorSpan(5_000_000, T0 - US, T0 - US)) == [
+        TimeWindow(None, T0 - US),
+        TimeWindow(T0 - US, T0),
+    ]
 
 
 @given(
@@ -115,7 +118,9 @@ def test_an_instant_without_a_zone_is_utc():
 
 
 def test_decimals_are_widened_exactly_and_integers_become_bigint():
-    rows, rejects = cast(an_order(AMOUNT=pa.array([Decimal("99999999.99"), None, Decimal("-0.01")], pa.decimal128(10, 2))))
+    rows, rejects = cast(
+        an_order(AMOUNT=pa.array([Decimal("99999999.99"), None, Decimal("-0.01")], pa.decimal128(10, 2)))
+    )
 
     assert [row["amount"] for row in rows] == [Decimal("99999999.9900"), None, Decimal("-0.0100")]
     assert [row["quantity"] for row in rows] == [1, 1, 1]
@@ -224,7 +229,9 @@ def test_a_missing_required_column_stops_the_table_and_names_table_column_and_co
     batch = an_order()
     del batch["QUANTITY"]
 
-    with pytest.raises(SourceRejected, match=r"RAW\.ORDERS has no column quantity, which config/contracts/bronze/snow.*"):
+    with pytest.raises(
+        SourceRejected, match=r"RAW\.ORDERS has no column quantity, which config/contracts/bronze/snow.*"
+    ):
         cast(batch)
 
 
@@ -313,4 +320,3 @@ def test_importing_the_extractors_imports_no_client_library():
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert told.stdout.strip() == "[]"
-
