@@ -3,9 +3,11 @@
 import contextlib
 import json
 import logging
+import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,7 +45,7 @@ class SalesforceSession:
         self._login_url = settings.login_url.rstrip("/")
         self._version = settings.api_version
         self._secret = dict(secret)
-        self._http = httpx.Client(timeout=_TIMEOUT)
+        self._http = httpx.Client(timeout=_TIMEOUT, verify=_trust())
         self._token = ""
         self.instance_url = ""
 
@@ -200,6 +202,12 @@ class SalesforceSession:
     def _no_answer(self, url: str, error: httpx.HTTPError) -> SourceUnavailable:
         said = scrubbed(error, self._secret) or type(error).__name__
         return SourceUnavailable("salesforce", f"{url} did not answer ({said})")
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom to trust; reading the authorities takes longer than a request, so it is done once."""
+    return httpx.create_ssl_context()
 
 
 def _is_passing(response: httpx.Response) -> bool:
