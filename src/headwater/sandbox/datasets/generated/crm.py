@@ -49,9 +49,9 @@ class Crm:
     def of(cls, scale: float, customers: Population) -> "Crm":
         """About 5,000 accounts, 8,000 contacts and 6,000 opportunities times `scale`."""
         return cls(
-            Population.of("accounts", 5_100 * scale, old_share=0.4),
-            Population.of("contacts", 8_400 * scale, old_share=0.4, older_days=700),
-            Population.of("opportunities", 6_300 * scale, old_share=0.4, older_days=700),
+            Population.of("accounts", 5_240 * scale, old_share=0.4),
+            Population.of("contacts", 9_300 * scale, old_share=0.4, older_days=700),
+            Population.of("opportunities", 6_950 * scale, old_share=0.4, older_days=700),
             max(customers.old, 1),
         )
 
