@@ -37,6 +37,7 @@ class RedshiftStandIn:
     name = "redshift"
 
     def __init__(self, folder: Path, port: int | None) -> None:
+        self.owner = folder / "owner.json"
         self._folder = folder
         self._port = port
         self._server = Postgres(folder / "server", log_file(folder))
@@ -52,7 +53,7 @@ class RedshiftStandIn:
         }
         self._server.start(_OWNER, owner["password"], self._port)
         self._login = owner | {"host": "127.0.0.1", "port": str(self._server.port), "database": _DATABASE}
-        write_private(self._folder / "owner.json", json.dumps(self._login, indent=2) + "\n")
+        write_private(self.owner, json.dumps(self._login, indent=2) + "\n")
         with self._connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {_DATABASE}")
         with self._connect(_DATABASE) as connection:

@@ -21,6 +21,7 @@ import logging
 import re
 import secrets
 import shutil
+import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
@@ -55,6 +56,7 @@ _KEYS = {"ORDERS": "ORDER_ID", "CUSTOMERS": "CUSTOMER_ID", "PRODUCTS": "PRODUCT_
 
 _FIRST_ROWS = 5_000
 _CHUNK_ROWS = 25_000
+_CHUNKS_KEPT_S = 3600.0
 _REMEMBERED_RESULTS = 8
 _MEMORY_LIMIT = "768MB"
 _ASKS_THE_TIME = re.compile(
@@ -210,7 +212,10 @@ class _Chunks:
     listed: list[dict[str, Any]] = field(default_factory=list)
 
     def keep(self, table: pa.Table, to_ipc: Callable[[pa.Table], pa.Buffer]) -> pa.Buffer:
-        """Put all but the first rows into files; give back the first rows as they are sent inline."""
+        """Put all but the first rows into files; give back the first rows as they are sent inline.
+
+        As at Snowflake a chunk outlives its session, so that another process can fetch it; it is gone in the end.
+        """
         stem = secrets.token_urlsafe(18)
         for number, start in enumerate(range(_FIRST_ROWS, table.num_rows, _CHUNK_ROWS)):
             chunk = table.slice(start, _CHUNK_ROWS)
@@ -225,7 +230,15 @@ class _Chunks:
                     "compressedSize": buffer.size,
                 }
             )
+        if self.listed:
+            _sweep(self.folder)
         return to_ipc(table.slice(0, _FIRST_ROWS))
+
+
+def _sweep(folder: Path) -> None:
+    for file in folder.iterdir():
+        if time.time() - file.stat().st_mtime > _CHUNKS_KEPT_S:
+            file.unlink()
 
 
 _chunks: contextvars.ContextVar[_Chunks | None] = contextvars.ContextVar("_chunks", default=None)
@@ -260,14 +273,12 @@ class _Front:
         self.clock = _Clock(at)
         self._secret = secret
         self._results = results
-        self._files: dict[str, list[str]] = {}
         # fakesnow encodes a whole result with this function, whatever its size. Chunks made here never exist as text.
         _server.to_ipc = _to_ipc
         self.app = Starlette(
             routes=[
                 Route("/session/v1/login-request", self._login, methods=["POST"]),
                 Route("/queries/v1/query-request", self._query, methods=["POST"]),
-                Route("/session", self._session, methods=["POST"]),
                 Route("/results/{name}", self._chunk, methods=["GET"]),
                 Mount("/", _server.app),
             ]
@@ -292,7 +303,9 @@ class _Front:
         _LOG.info("login of %s accepted", user)
         data.setdefault("SESSION_PARAMETERS", {}).pop("FAKESNOW_DB_PATH", None)
         accepted: Response = await _server.login_request(_with_body(request, body))
-        return accepted
+        document = json.loads(bytes(accepted.body))
+        document["data"]["masterToken"] = secrets.token_urlsafe(32)  # without one the client does not end its session
+        return JSONResponse(document)
 
     async def _query(self, request: Request) -> Response:
         # Here, not once: whoever runs this stand-in may reset the filters. The warning is for fakesnow, not for its users.
@@ -308,25 +321,13 @@ class _Front:
             _chunks.reset(token)
         if not chunks.listed:
             return response
-        self._files.setdefault(_session_of(request), []).extend(each["url"] for each in chunks.listed)
         document = json.loads(bytes(response.body))
         document["data"] |= {"chunks": chunks.listed, "chunkHeaders": {}, "returned": document["data"]["total"]}
         return JSONResponse(document)
 
-    async def _session(self, request: Request) -> Response:
-        response: Response = await _server.session(request)
-        if request.query_params.get("delete"):
-            for url in self._files.pop(_session_of(request), []):
-                (self._results / url.rpartition("/")[2]).unlink(missing_ok=True)
-        return response
-
     async def _chunk(self, request: Request) -> Response:
         file = self._results / Path(request.path_params["name"]).name
         return FileResponse(file) if file.is_file() else Response(status_code=404)
-
-
-def _session_of(request: Request) -> str:
-    return request.headers.get("Authorization", "")
 
 
 async def _json(request: Request) -> dict[str, Any]:
