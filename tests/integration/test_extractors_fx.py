@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -106,7 +107,7 @@ def test_a_window_begins_with_its_start_and_ends_before_its_end_to_the_microseco
 def test_however_a_span_is_cut_each_rate_is_read_once(rates):
     cuts = [None, *(T0 + timedelta(days=day) for day in (1, 30, 31, 150, 299)), END]
 
-    rows = read(rates, *(TimeWindow(start, end) for start, end in zip(cuts, cuts[1:], strict=False)))
+    rows = read(rates, *(TimeWindow(start, end) for start, end in pairwise(cuts)))
 
     assert sorted(row["date"] for row in rows) == [T0.date() + timedelta(days=number) for number in range(RATES)]
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -99,7 +100,7 @@ def test_windows_touch_never_overlap_and_cover_the_whole_span(rows, oldest, leng
 
     assert cut[0].start == (None if first_load else start)
     assert cut[-1].end == end
-    assert all(before.end == after.start for before, after in zip(cut, cut[1:], strict=False))
+    assert all(before.end == after.start for before, after in pairwise(cut))
     assert all(window.start is None or window.start < window.end for window in cut)
     assert len(cut) <= 64
 
@@ -219,10 +220,8 @@ def test_an_unknown_column_is_left_out_with_one_warning(caplog):
     rows, _ = cast(an_order(DISCOUNT=pa.array([5])))
 
     assert "discount" not in rows[0]
-    assert caplog.messages == [
-        "snowflake: RAW.ORDERS has columns that config/contracts/bronze/snowflake_orders.yaml does not know; "
-        "left out: DISCOUNT"
-    ]
+    (message,) = caplog.messages
+    assert message.endswith("snowflake_orders.yaml does not know; left out: DISCOUNT")
 
 
 def test_a_missing_required_column_stops_the_table_and_names_table_column_and_contract():
