@@ -7,7 +7,7 @@ up to the next quote. Here it costs the line that it stands on.
 import csv
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -83,7 +83,7 @@ class Records:
             self.fields = [fields for row, fields in enumerate(self.fields) if row not in gone]
 
 
-def read_csv(path: Path, name: str, columns: Sequence[Column], contract_file: str) -> Iterator[FileChunk]:
+def read_csv(path: Path, name: str, columns: Sequence[Column], contract_file: str) -> Generator[FileChunk]:
     """Yield the records of a CSV file with a header, in file order; memory holds one chunk.
 
     UTF-8 with or without a byte order mark, commas, double quotes, line ends LF or CRLF. Columns are found by name,

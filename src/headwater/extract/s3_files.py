@@ -3,8 +3,8 @@
 import logging
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 FOLDERS = {"external_inventory": "erp-export/inventory"}
 """Where each Bronze table's files lie: `<prefix>/<folder>/YYYY-MM-DD/<any name>`."""
 
-Reader: TypeAlias = Callable[[Path, str, Sequence[Column], str], Iterator[FileChunk]]
+Reader: TypeAlias = Callable[[Path, str, Sequence[Column], str], Generator[FileChunk]]
 
 READERS: dict[str, Reader] = {".csv": read_csv}
 """How a file is read, by the end of its name."""
 
 _OWN_COLUMNS = frozenset({"file_date", "_file_key", "_file_etag", "_file_size", "_file_line"})
 _DATED = re.compile(r"(\d{4}-\d{2}-\d{2})/[^/]+")
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 _DOWNLOAD_CHUNK = 4 << 20
 _READ_TIMEOUT = timedelta(seconds=30)
 _WHOLE_TIMEOUT = timedelta(hours=1)
@@ -80,11 +82,12 @@ class S3FileExtractor(Extractor):
             path = Path(folder) / "file"
             with self._translated(partition):
                 self._download(partition, path)
-            for chunk in reader(path, f"s3://{self._settings.bucket}/{partition.key}", columns, contract_file):
-                if chunk.refused:
-                    reject(_rejects(partition, chunk))
-                if chunk.lines:
-                    yield self._batch(partition, chunk)
+            with closing(reader(path, self._url(partition), columns, contract_file)) as chunks:
+                for chunk in chunks:
+                    if chunk.refused:
+                        reject(_rejects(partition, chunk))
+                    if chunk.lines:
+                        yield self._batch(partition, chunk)
 
     @property
     def _place(self) -> str:
@@ -182,28 +185,39 @@ class S3FileExtractor(Extractor):
         """Say S3's errors as ours."""
         from obstore import exceptions
 
-        where = self._url(file) if file else self._place
         try:
             yield
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise SourceRejected(
-                "external", f"S3 denies reading {where}: check secrets.s3 and the right to list and read there"
-            ) from error
         except (exceptions.NotFoundError, FileNotFoundError) as error:
-            if file:
-                raise SourceUnavailable(
-                    "external", f"{where} is gone since it was listed; the next run lists anew"
-                ) from error
-            raise SourceRejected(
-                "external", f"there is no bucket {self._settings.bucket}: check data_sources.s3.bucket"
+            if not file:
+                raise self._refused("NoSuchBucket", self._place) from error
+            raise SourceUnavailable(
+                "external", f"{self._url(file)} is gone since it was listed; the next run lists anew"
             ) from error
         except exceptions.BaseError as error:
-            if "NoSuchBucket" in str(error):
-                raise SourceRejected(
-                    "external", f"there is no bucket {self._settings.bucket}: check data_sources.s3.bucket"
-                ) from error
+            where = self._url(file) if file else self._place
+            said = str(error)  # a listing's refusals have no class of their own
+            status, code = _STATUS.search(said), _CODE.search(said)
+            denied = isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError))
+            if denied or (status and _is_refusal(int(status[1]))):
+                raise self._refused(code[1] if code else "AccessDenied", where) from error
             endpoint = self._settings.endpoint_url or "S3"
             raise SourceUnavailable("external", f"{endpoint} did not answer while reading {where}") from error
+
+    def _refused(self, code: str, where: str) -> SourceRejected:
+        if code == "NoSuchBucket":
+            return SourceRejected(
+                "external", f"there is no bucket {self._settings.bucket}: check data_sources.s3.bucket"
+            )
+        if code in ("PermanentRedirect", "AuthorizationHeaderMalformed"):
+            return SourceRejected("external", f"{where} is in another region ({code}): check data_sources.s3.region")
+        return SourceRejected(
+            "external", f"S3 denies reading {where} ({code}): check secrets.s3 and the right to list and read there"
+        )
+
+
+def _is_refusal(status: int) -> bool:
+    """Whether a retry of a request with this answer is of no use."""
+    return 300 <= status < 500 and status not in (408, 429)
 
 
 def _plain(etag: str | None) -> str:

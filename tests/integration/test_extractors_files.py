@@ -1,0 +1,246 @@
+"""S3FileExtractor over the stand-in of S3: each version of a file once, each of its lines at one end."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headwater.config import S3Settings
+from headwater.contracts import Contracts
+from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
+from headwater.extract.base_extractor import Position, SourceFile
+from headwater.extract.s3_files import S3FileExtractor
+from headwater.sandbox.s3 import S3StandIn
+
+T0 = datetime(2024, 11, 1, tzinfo=UTC)
+AT = T0 + timedelta(days=1)
+FOLDER = "erp-export/inventory"
+HEADER = b"product_id,warehouse_id,quantity,reorder_point\n"
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("path", pa.string()),
+        ("_visible_at", pa.timestamp("us", "UTC")),
+        ("_deleted_at", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+@pytest.fixture
+def live(tmp_path: Path, contracts: Contracts) -> Iterator[SimpleNamespace]:
+    """The stand-in with one file of a day, a corrected one of the day after."""
+    objects = tmp_path / "dataset" / "s3" / "objects"
+    objects.mkdir(parents=True)
+    (objects / "1.csv").write_bytes(HEADER + b"P1,W1,5,2\nP2,W1,oops,2\n")
+    (objects / "2.csv").write_bytes(HEADER + b"P1,W1,6,2\n")
+    files = [
+        {"key": f"{FOLDER}/2024-11-01/inventory.csv", "path": "1.csv", "_visible_at": T0},
+        {"key": f"{FOLDER}/2024-11-01/inventory.csv", "path": "2.csv", "_visible_at": AT + timedelta(hours=1)},
+    ]
+    pq.write_table(pa.Table.from_pylist(files, SCHEMA), tmp_path / "dataset" / "s3" / "files.parquet")
+    stand_in = S3StandIn(tmp_path / "s3", None)
+    try:
+        connection = stand_in.start(tmp_path / "dataset", AT)
+        settings = S3Settings(enabled=True, **connection.settings)
+        yield SimpleNamespace(
+            stand_in=stand_in,
+            settings=settings,
+            secret=connection.secret,
+            extractor=S3FileExtractor(settings, connection.secret, contracts["external_inventory"]),
+            s3=client(settings, connection.secret),
+        )
+    finally:
+        stand_in.stop()
+
+
+def client(settings: S3Settings, secret: dict[str, str]) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        aws_access_key_id=secret["access_key_id"],
+        aws_secret_access_key=secret["secret_access_key"],
+    )
+
+
+def put(live: SimpleNamespace, key: str, content: bytes) -> SourceFile:
+    live.s3.put_object(Bucket=live.settings.bucket, Key=key, Body=content)
+    return SourceFile(key, hashlib.md5(content).hexdigest(), len(content))
+
+
+def read(extractor: S3FileExtractor, *files: SourceFile) -> SimpleNamespace:
+    rejects: list[pa.RecordBatch] = []
+    batches = [batch for file in files for batch in extractor.read(file, rejects.append)]
+    return SimpleNamespace(
+        batches=batches,
+        rows=[row for batch in batches for row in batch.to_pylist()],
+        rejects=[row for batch in rejects for row in batch.to_pylist()],
+    )
+
+
+def due(extractor: S3FileExtractor, *consumed: SourceFile) -> list[SourceFile]:
+    return extractor.partitions(Position(files=frozenset(consumed)), AT)
+
+
+def test_a_files_lines_arrive_with_their_place_and_the_broken_one_is_rejected(live, contracts):
+    (file,) = due(live.extractor)
+    found = read(live.extractor, file)
+
+    key = f"{FOLDER}/2024-11-01/inventory.csv"
+    assert file.key == key
+    schema = contracts["external_inventory"].arrow_schema
+    assert found.batches[0].schema == schema.append(pa.field("_row_id", pa.string()))
+    assert found.rows == [
+        {
+            "product_id": "P1",
+            "warehouse_id": "W1",
+            "quantity": 5,
+            "reorder_point": 2,
+            "file_date": date(2024, 11, 1),
+            "_file_key": key,
+            "_file_etag": file.etag,
+            "_file_size": file.size,
+            "_file_line": 2,
+            "_row_id": f"{key}:{file.etag}:2",
+        }
+    ]
+    assert found.rejects == [
+        {
+            "_row_id": f"{key}:{file.etag}:3",
+            "position": f"{key}:3",
+            "reason": "quantity is 'oops', which is no bigint",
+            "raw": b"P2,W1,oops,2",
+        }
+    ]
+
+
+def test_a_consumed_file_is_not_due_and_a_changed_one_is_due_again(live):
+    (first,) = due(live.extractor)
+    assert due(live.extractor, first) == []
+
+    live.stand_in.advance(AT, AT + timedelta(days=1))
+
+    (changed,) = due(live.extractor, first)
+    assert (changed.key, changed.etag != first.etag) == (first.key, True)
+    assert [row["quantity"] for row in read(live.extractor, changed).rows] == [6]
+
+
+def test_files_come_by_date_of_their_folder_and_strange_objects_are_left_out(live, caplog):
+    for name in ("2025-01-01/b.csv", "2025-01-01/a'; DROP.csv", "2024-10-31/z.csv", "2023-02-29/a.csv"):
+        put(live, f"{FOLDER}/{name}", HEADER)
+    for name in ("_SUCCESS", "2024-10-31/a.parquet", "2024-10-31/deeper/a.csv"):
+        put(live, f"{FOLDER}/{name}", b"x")
+    put(live, "erp-export/inventory-old/2024-10-31/a.csv", HEADER)
+
+    names = [file.key.removeprefix(f"{FOLDER}/") for file in due(live.extractor)]
+
+    assert names == ["2024-10-31/z.csv", "2024-11-01/inventory.csv", "2025-01-01/a'; DROP.csv", "2025-01-01/b.csv"]
+    assert "4 objects are left out" in caplog.text
+
+
+def test_a_key_with_strange_characters_is_read(live):
+    file = put(live, f"{FOLDER}/2025-01-01/a'; ü%20+ b.csv", HEADER + b"P1,W1,1,1\n")
+
+    assert file in due(live.extractor)
+    assert read(live.extractor, file).rows[0]["_file_key"] == file.key
+
+
+def test_empty_files_and_headers_alone_have_no_rows(live):
+    files = [put(live, f"{FOLDER}/2025-01-01/{name}.csv", content) for name, content in (("a", b""), ("b", HEADER))]
+
+    found = read(live.extractor, *files)
+
+    assert (found.rows, found.rejects) == ([], [])
+
+
+def test_a_large_file_is_read_whole_in_several_batches(live):
+    rows = 120_000
+    content = HEADER + b"".join(b"P%012d,W,%d,1\n" % (number, number) for number in range(rows))
+    file = put(live, f"{FOLDER}/2025-01-01/large.csv", content)
+
+    batches = list(live.extractor.read(file, print))
+
+    found = pa.Table.from_batches(batches)
+    assert len(batches) > 1
+    assert found["quantity"].to_pylist() == list(range(rows))
+    assert found["_file_line"].to_pylist() == list(range(2, rows + 2))
+
+
+def test_a_missing_required_column_names_file_and_column(live):
+    file = put(live, f"{FOLDER}/2025-01-01/inventory.csv", b"product_id,quantity\nP1,1\n")
+
+    with pytest.raises(SourceRejected, match=r"2025-01-01/inventory\.csv has no column warehouse_id"):
+        read(live.extractor, file)
+
+
+def test_a_file_that_changed_or_went_since_it_was_listed_is_listed_again(live):
+    (file,) = due(live.extractor)
+    put(live, file.key, HEADER + b"P1,W1,9,9\n")
+    with pytest.raises(SourceUnavailable, match=r"inventory\.csv changed since it was listed"):
+        read(live.extractor, file)
+
+    live.s3.delete_object(Bucket=live.settings.bucket, Key=file.key)
+    with pytest.raises(SourceUnavailable, match=r"inventory\.csv is gone since it was listed"):
+        read(live.extractor, file)
+
+
+def test_a_prefix_comes_before_the_folder(live, contracts):
+    file = put(live, f"team/raw/{FOLDER}/2025-01-01/a.csv", HEADER + b"P1,W1,1,1\n")
+    settings = replace(live.settings, prefix="/team/raw/")
+    extractor = S3FileExtractor(settings, live.secret, contracts["external_inventory"])
+
+    assert due(extractor) == [file]
+    assert read(extractor, file).rows[0]["file_date"] == date(2025, 1, 1)
+
+
+def test_check_says_what_was_found(live):
+    assert live.extractor.check() == (
+        f"s3://company-raw-data/{FOLDER}/: 1 files, the newest {FOLDER}/2024-11-01/inventory.csv"
+    )
+
+
+@pytest.mark.parametrize("field", ["access_key_id", "secret_access_key"])
+def test_a_wrong_key_is_refused_and_not_shown(live, contracts, field):
+    secret = live.secret | {field: "sesame"}
+    extractor = S3FileExtractor(live.settings, secret, contracts["external_inventory"])
+
+    for ask in (extractor.check, lambda: read(extractor, *due(live.extractor))):
+        with pytest.raises(SourceRejected, match=r"denies reading .*check secrets\.s3") as refused:
+            ask()
+        assert not any(value in str(refused.value) for value in secret.values())
+
+
+def test_a_secret_without_its_second_half_is_named(live, contracts):
+    extractor = S3FileExtractor(live.settings, {"access_key_id": "x"}, contracts["external_inventory"])
+
+    with pytest.raises(ConfigurationError, match=r"secrets\.s3 has no secret_access_key"):
+        extractor.check()
+
+
+def test_a_bucket_that_is_not_there_is_named(live, contracts):
+    settings = replace(live.settings, bucket="no-such-bucket")
+
+    with pytest.raises(SourceRejected, match=r"no bucket no-such-bucket: check data_sources\.s3\.bucket"):
+        S3FileExtractor(settings, live.secret, contracts["external_inventory"]).check()
+
+
+def test_without_a_bucket_the_setting_is_named(live, contracts):
+    with pytest.raises(ConfigurationError, match=r"data_sources\.s3\.bucket is not set"):
+        S3FileExtractor(replace(live.settings, bucket=None), live.secret, contracts["external_inventory"]).check()
+
+
+def test_an_endpoint_that_is_down_is_unavailable(live):
+    (file,) = due(live.extractor)
+    live.stand_in.stop()
+
+    for ask in (live.extractor.check, lambda: read(live.extractor, file)):
+        with pytest.raises(SourceUnavailable, match=f"{live.settings.endpoint_url} did not answer"):
+            ask()
