@@ -97,6 +97,8 @@ def _environment(index: str | None) -> dict[str, str]:
             environment["SSL_CERT_FILE"] = bundle
     environment.setdefault("UV_SYSTEM_CERTS", "1")
     environment.setdefault("UV_HTTP_TIMEOUT", environment.get("PIP_DEFAULT_TIMEOUT", "120"))
+    if environment.get("PYTHONDONTWRITEBYTECODE"):
+        environment.setdefault("UV_COMPILE_BYTECODE", "1")  # else every process would compile half a gigabyte anew
     if index is not None:
         environment["UV_DEFAULT_INDEX"] = index
     return environment

@@ -184,7 +184,7 @@ def _print_framed(header: list[str], rows: list[list[str]], numeric: list[int]) 
     from rich.table import Table
     from rich.text import Text
 
-    framed = Table(box=box.SIMPLE_HEAD)
+    framed = Table(box=box.SIMPLE_HEAD, header_style="")
     for index, name in enumerate(header):
         framed.add_column(Text(name), justify="right" if index in numeric else "left", overflow="fold")
     for row in rows:

@@ -176,12 +176,10 @@ def described(state: "Status") -> list[str]:
     if not state.running:
         story = f"; {state.dataset} stopped at {instant(state.clock)} UTC" if state.dataset else ""
         return [f"the sandbox is down{story}"]
-    lines = [
+    shows = (
         f"the sandbox shows {state.dataset} at {instant(state.clock)} UTC, "
         f"with {len(state.pids)} processes and {size(state.memory_bytes)} of memory"
-    ]
-    lines += aligned(
-        ["source", "address"], [[name, f"127.0.0.1:{port}"] for name, port in sorted(state.sources.items())]
     )
-    lines.append(f"logs: {state.logs}")
-    return [*lines, state.problem] if state.problem else lines
+    places = [[name, f"127.0.0.1:{port}"] for name, port in sorted(state.sources.items())]
+    problem = [state.problem] if state.problem else []
+    return [shows, *aligned(["source", "address"], places), f"logs: {state.logs}", *problem]

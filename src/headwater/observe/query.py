@@ -62,7 +62,7 @@ class LakeQuery:
         Raises:
             QueryRefused: it is not one statement that reads, or names an unknown table or column.
         """
-        with self._explained():
+        with self._explained(sql):
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1:
                 raise QueryRefused(f"one statement at a time: there are {len(statements)}")
@@ -75,7 +75,7 @@ class LakeQuery:
     def rows(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """The column names and all rows of an answer."""
         reader = self.run(sql)
-        with self._explained():
+        with self._explained(sql):
             table = reader.read_all()
         columns = [column.to_pylist() for column in table.columns]
         return table.column_names, list(zip(*columns, strict=True))
@@ -84,16 +84,17 @@ class LakeQuery:
         self._connection.close()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, sql: str) -> Iterator[None]:
         try:
             yield
         except duckdb.Error as error:
-            raise QueryRefused(self._explanation(str(error))) from error
+            raise QueryRefused(self._explanation(str(error), sql)) from error
 
-    def _explanation(self, message: str) -> str:
+    def _explanation(self, message: str, sql: str) -> str:
         """DuckDB's complaint in one sentence, with the nearest name that the lake has."""
         if missing := re.search(r"Table with name \"?([\w.]+)\"? does not exist", message):
-            return self._no_table(missing[1])
+            qualified = re.search(rf"[\w]+\.{re.escape(missing[1])}\b", sql)
+            return self._no_table(qualified[0] if qualified else missing[1])
         first = message.split("\n\nLINE", maxsplit=1)[0].split("\n")
         if column := re.search(r'column "([^"]+)" not found', message):
             candidates = re.findall(r'"([^"]+)"', next((line for line in first if "andidate" in line), ""))
