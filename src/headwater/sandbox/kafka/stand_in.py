@@ -142,17 +142,17 @@ class KafkaStandIn:
             }
         )
         for file in self._topics:
-            for message in file.messages(begin[file.topic], end[file.topic]):
-                fields: dict[str, Any] = {
-                    "value": message.value,
-                    "key": message.key,
-                    "partition": message.partition,
-                    "timestamp": message.timestamp_ms,
-                    "headers": message.headers,
-                }
+            for partition, key, value, headers, timestamp_ms in file.messages(begin[file.topic], end[file.topic]):
                 while True:
                     try:
-                        producer.produce(file.topic, **fields)
+                        producer.produce(
+                            file.topic,
+                            value=value,
+                            key=key,
+                            partition=partition,
+                            timestamp=timestamp_ms,
+                            headers=headers,
+                        )
                     except BufferError:
                         producer.poll(0.1)
                     else:

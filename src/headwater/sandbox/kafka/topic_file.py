@@ -1,10 +1,9 @@
 """The messages of one topic as a dataset's Parquet file holds them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +17,13 @@ _BATCH_ROWS = 20_000
 _COLUMNS = ["partition", "key", "value", "headers", "timestamp"]
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One message, as the producer takes it."""
 
     partition: int
     key: str | None
     value: bytes | None
-    headers: list[tuple[str, bytes | None]] | None
+    headers: list[tuple[str, str | bytes | None]] | None
     timestamp_ms: int
 
 
@@ -78,13 +76,13 @@ def _messages(batch: pa.RecordBatch) -> Iterator[Message]:
     return map(Message, partitions, keys, values, _headers(batch.column("headers")), milliseconds.to_pylist())
 
 
-def _headers(column: Any) -> list[list[tuple[str, bytes | None]] | None]:
+def _headers(column: Any) -> list[list[tuple[str, str | bytes | None]] | None]:
     if column.null_count == len(column) or len(column.flatten()) == 0:
         return [None] * len(column)
     flat = column.flatten()
     pairs = list(zip(flat.field("key").to_pylist(), flat.field("value").to_pylist(), strict=True))
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_pylist()
-    found: list[list[tuple[str, bytes | None]] | None] = []
+    found: list[list[tuple[str, str | bytes | None]] | None] = []
     position = 0
     for length in lengths:
         found.append(pairs[position : position + length] or None)
