@@ -91,7 +91,7 @@ def test_the_same_parameters_make_the_same_bytes(small: Path, tmp_path: Path) ->
 def test_rows_do_not_depend_on_the_size_of_the_pieces(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(populations, "CHUNK", 70)
+    monkeypatch.setattr(populations, "CHUNK", 400)
     pieces = materialise("generated", tmp_path / "pieces", SMALL)
 
     for name in VERSIONED:
@@ -384,6 +384,15 @@ def test_a_folder_with_something_else_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"holds files but no dataset\.yaml: name an empty folder"):
         materialise("generated", tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("document", ["name: mine\nstart: 2024-01-01T00:00:00Z\n", "- : no: yaml", ""])
+def test_somebodys_own_dataset_is_not_touched(tmp_path: Path, document: str) -> None:
+    (tmp_path / "dataset.yaml").write_text(document)
+
+    with pytest.raises(SandboxError, match="holds a dataset that Headwater did not make: name another folder"):
+        materialise("generated", tmp_path, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.yaml"]
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

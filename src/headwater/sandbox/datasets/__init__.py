@@ -38,8 +38,8 @@ _THREADS = 2
 def materialise(name: str, folder: Path, scale: float = 1.0, progress: Progress | None = None) -> Path:
     """Make the dataset in `folder`, or leave it alone where it stands already with the same parameters; return `folder`.
 
-    All or nothing: the folder appears by a rename. One of another dataset, scale or version is replaced, anything
-    that is no dataset is not touched.
+    All or nothing: the folder appears by a rename. One of another dataset, scale or version is replaced, what
+    Headwater did not make is not touched.
 
     Raises:
         SandboxError: there is no such dataset, or `folder` holds something else.
@@ -51,6 +51,8 @@ def materialise(name: str, folder: Path, scale: float = 1.0, progress: Progress 
         return folder
     if standing is None and folder.exists() and any(folder.iterdir()):
         raise SandboxError(f"{folder} holds files but no dataset.yaml: name an empty folder for the dataset {name}")
+    if standing is not None and standing.get("name") not in DATASETS:
+        raise SandboxError(f"{folder} holds a dataset that Headwater did not make: name another folder for {name}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     building = folder.with_name(f".{folder.name}.making-{os.getpid()}")

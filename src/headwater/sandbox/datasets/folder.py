@@ -149,11 +149,13 @@ class About:
 
 
 def read_about(folder: Path) -> dict[str, object] | None:
-    """The content of a folder's `dataset.yaml`; None where there is none."""
+    """The content of a folder's `dataset.yaml`; None where there is none, empty where it says nothing."""
     try:
         document = yaml.safe_load((folder / "dataset.yaml").read_text("utf-8"))
     except FileNotFoundError:
         return None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
     return document if isinstance(document, dict) else {}
 
 
