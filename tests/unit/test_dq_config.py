@@ -36,7 +36,7 @@ def test_the_block_of_schema_contracts_loads_as_it_is_usually_written(tmp_path: 
         """
         schema_contracts:
           enabled: true
-          validation_mode: strict  # or loose
+          validation_mode: strict
           contracts_path: s3://bucket/schema_definitions/
           required_tables:
             - silver.orders
@@ -114,6 +114,8 @@ def test_without_a_share_for_a_rule_no_row_may_break_it(tmp_path: Path, contract
         ("tables: {silver.customers: {unpriced: {max_share: 0}}}", r"silver\.customers has no column amount_usd"),
         ("tables: {silver.orders: {volume: {min_rows: 9, max_rows: 3}}}", r"max_rows is below min_rows"),
         ("schema_contracts: {validation_mode: lax}", r"validation_mode: Input should be 'strict' or 'loose'"),
+        ("schema_contracts: {validation_mode: loose}", r"validation_mode: only strict is served"),
+        ("schema_contracts: {enabled: false}", r"enabled: rows are always held to contracts"),
         ("schema_contracts: {required_tables: [silver.sales]}", r"silver\.sales is no table"),
         ("timeout: soon", r"timeout: 'soon' is not a duration"),
         ("tables: {silver.orders: {}, silver.orders: {}}", r"the key 'silver\.orders' is given twice"),

@@ -20,6 +20,8 @@ from headwater.quality.limits import Freshness, TableLimits, Unpriced, Volume
 from headwater.quality.shares import BatchShares
 from headwater.quality.verdict import Candidate, Check, Verdict
 
+pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
+
 AT = datetime(2024, 11, 1, 12, tzinfo=UTC)
 SALES = Contract(
     layer="silver",

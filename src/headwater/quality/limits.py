@@ -103,6 +103,7 @@ def load_limits(path: Path, contracts: Contracts) -> Limits:
     judged = {contract.table: contract for contract in contracts.values() if contract.layer != "bronze"}
     for table in file.tables:
         _known(path, f"tables.{table}", table, judged, "table with a Silver or Gold contract")
+    _check_mode(path, file.schema_contracts)
     for table in file.schema_contracts.required_tables:
         _known(path, "schema_contracts.required_tables", table, judged, "table with a Silver or Gold contract")
     _validated(path, "defaults", TableLimits, file.defaults)
@@ -112,6 +113,14 @@ def load_limits(path: Path, contracts: Contracts) -> Limits:
         _check(path, f"tables.{table}", limits, contract)
         tables[contract.name] = limits
     return Limits(tables, file.schema_contracts, file.timeout)
+
+
+def _check_mode(path: Path, block: SchemaContracts) -> None:
+    """Only what is served may be asked for: a row is held to its contract, or refused."""
+    if not block.enabled:
+        raise ConfigurationError(f"{path}: schema_contracts.enabled: rows are always held to contracts; set it to true")
+    if block.validation_mode != "strict":
+        raise ConfigurationError(f"{path}: schema_contracts.validation_mode: only strict is served; set it to strict")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ END: Final = "_end"
 """Column of a version's end: accepted, deleted, superseded or quarantined."""
 
 _Hashes: TypeAlias = npt.NDArray[np.int64]
-_MOST_OUTDONE: Final = 4_000_000
+_MOST_OUTDONE: Final = 1_500_000  # the look-up travels with the plan, 16 bytes each; beyond, sorting is no dearer
 _OUTDONE = "_outdone"
 
 
