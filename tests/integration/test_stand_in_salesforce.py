@@ -453,7 +453,7 @@ def test_simple_salesforce_unmodified_reads_the_same_records(moving: httpx.Clien
         )
         soql = f"SELECT {ALL_FIELDS} FROM Opportunity"
         assert by_id(salesforce.query_all(soql)["records"]) == by_id(ask_all(moving, soql)) == standing(T0)
-        parts = list(salesforce.bulk2.Opportunity.query(soql, max_records=2000))
+        parts = list(salesforce.bulk2.Opportunity.query(soql, max_records=2000, wait=1))
         records = [record for part in parts for record in csv.DictReader(io.StringIO(part, newline=""))]
         assert len(parts) == 3
         assert by_id(records) == standing(T0)
