@@ -76,7 +76,10 @@ class SnowflakeSettings:
 
 @dataclass(config=_STRICT)
 class RedshiftSettings:
-    """Where Redshift is; with `iam_role` credentials come from AWS unless the secret has a password."""
+    """Where Redshift is; with `iam_role` credentials come from AWS unless the secret has a password.
+
+    `ssl_mode` is libpq's; Redshift always offers TLS, so only a stand-in goes without.
+    """
 
     enabled: bool = False
     host: str | None = None
@@ -84,6 +87,7 @@ class RedshiftSettings:
     database: str | None = None
     schema: str | None = None
     iam_role: str | None = None
+    ssl_mode: Literal["verify-full", "verify-ca", "require", "disable"] = "require"
 
 
 @dataclass(config=_STRICT)

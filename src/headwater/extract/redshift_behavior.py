@@ -140,6 +140,7 @@ class RedshiftExtractor(Extractor):
                 dbname=setting(self.source, "database", settings.database),
                 user=credential(self.source, self._secret, "user"),
                 password=credential(self.source, self._secret, "password"),
+                sslmode=settings.ssl_mode,
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 application_name="headwater",
                 client_encoding="utf8",  # Redshift calls it UNICODE, which psycopg does not know

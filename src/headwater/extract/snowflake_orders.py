@@ -69,9 +69,9 @@ class SnowflakeExtractor(Extractor):
     def check(self) -> str:
         with self._cursor() as cursor:
             found = self._columns(cursor)
-            who, role = self._one(cursor, "SELECT CURRENT_USER(), CURRENT_ROLE()")
             cursor.execute(f"SELECT 1 {self._rows} LIMIT 1")
-        return f"logged in as {who} (role {role}); {self._place} can be read and has {len(found)} columns"
+        who = self._secret["user"] + (f" with role {self._settings.role}" if self._settings.role else "")
+        return f"logged in as {who}; {self._place} can be read and has {len(found)} columns"
 
     def clock(self) -> datetime:
         with self._cursor() as cursor:
@@ -174,8 +174,8 @@ class SnowflakeExtractor(Extractor):
         if 390_000 <= number < 391_000:
             return SourceRejected(
                 self.source,
-                f"Snowflake refused the login: check user and password in secrets.snowflake and "
-                f"data_sources.snowflake.role ({number}: {text})",
+                "Snowflake refused the login: check user and password in secrets.snowflake and "
+                f"data_sources.snowflake.role ({text})",
             )
         if number in _HTTP_FORBIDDEN_OR_NOT_FOUND:
             return SourceRejected(

@@ -64,7 +64,13 @@ class RedshiftStandIn:
                     self._copy(connection, f'{_SCHEMA}."{name}"', table.columns, table.at(at))
                     connection.execute(_composed(f'GRANT SELECT ON {_SCHEMA}."{name}" TO {_USER}'))
                 _tell_time(connection, at)
-        settings = {"host": "127.0.0.1", "port": self._server.port, "database": _DATABASE, "schema": _SCHEMA}
+        settings = {
+            "host": "127.0.0.1",
+            "port": self._server.port,
+            "database": _DATABASE,
+            "schema": _SCHEMA,
+            "ssl_mode": "disable",
+        }
         return Connection(settings, secret)
 
     def advance(self, after: datetime, until: datetime) -> None:
