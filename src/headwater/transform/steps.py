@@ -42,11 +42,11 @@ def email(column: str, name: str | None = None) -> Column:
 
 
 def money(column: str) -> list[Column]:
-    """A decimal column to the cent, half away from zero, and `_raw_<column>`; null where it has too many digits."""
-    return [
-        F.col(column).try_cast("decimal(18,2)").alias(column),
-        F.col(column).cast("string").alias(f"_raw_{column}"),
-    ]
+    """A decimal column to the cent, half away from zero, and `_raw_<column>`, which says what has too many digits."""
+    cents = F.col(column).try_cast("decimal(18,2)")
+    # Only what did not fit is spelled out: text of every amount would cost more than the rest of its cleaning.
+    raw = F.when(cents.isNull(), F.col(column).cast("string"))
+    return [cents.alias(column), raw.alias(f"_raw_{column}")]
 
 
 def instant(column: str) -> list[Column]:

@@ -24,7 +24,7 @@ def orders(snowflake_orders: DataFrame, fx_rates: DataFrame) -> DataFrame:
         code("currency"),
         text("status"),
         F.col("last_modified_ts"),
-        month("order_date", "order_month"),
         *version_of("snowflake_orders"),
     )
-    return in_usd(cleaned, on="order_date", rates=fx_rates)
+    priced = in_usd(cleaned, on="order_date", rates=fx_rates)
+    return priced.select("*", month("order_date", "order_month"))
