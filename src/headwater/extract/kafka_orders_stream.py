@@ -230,7 +230,8 @@ class _Connection:
         reached = wanted.start
         progress = time.monotonic()
         while reached < wanted.end:
-            got = self._consumer.consume(_BATCH, timeout=0.5)
+            # Not more than can come: the client waits for as many as it is asked for.
+            got = self._consumer.consume(min(_BATCH, wanted.end - reached), timeout=0.2)
             self._raise_refusals()
             before, batch = reached, []
             for message in got:
