@@ -28,16 +28,20 @@ def main() -> None:
     _stop_sandbox()
     folders = [Path(name) for name in _MADE if Path(name).exists() or Path(name).is_symlink()]
     folders += [cache for name in _SEARCHED for cache in Path(name).rglob("__pycache__")]
-    freed = _freed(folders)
+    freed, removed = _freed(folders)
     for folder in folders:
         if folder.is_symlink():
             folder.unlink()
         else:
             shutil.rmtree(folder)
-    print(f"freed {freed / 1e9:.2f} GB" if freed >= 1e8 else f"freed {freed / 1e6:.1f} MB")
+    print(f"freed {_size(freed)}")
+    if removed - freed > 1e6:
+        print(
+            f"kept {_size(removed - freed)} of packages that uv's cache shares between projects; to empty it: uv cache clean"
+        )
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headwater"
     if cache.exists():
-        print(f"kept {cache} ({_freed([cache]) / 1e6:.0f} MB, for all checkouts); to remove it: rm -r {cache}")
+        print(f"kept {cache} ({_size(_freed([cache])[1])}, for all checkouts); to remove it: rm -r {cache}")
 
 
 def _stop_sandbox() -> None:
@@ -49,8 +53,12 @@ def _stop_sandbox() -> None:
         sys.exit("clean: the sandbox did not stop, so nothing was removed; see above")
 
 
-def _freed(folders: list[Path]) -> int:
-    """Bytes on disk whose last name is in these folders; what uv's cache holds too stays there."""
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _freed(folders: list[Path]) -> tuple[int, int]:
+    """Bytes on disk whose last name is in these folders, and bytes in all; what has other names elsewhere stays there."""
     links: dict[tuple[int, int], list[int]] = {}
     for folder in folders:
         for parent, names, files in os.walk(folder):
@@ -58,7 +66,8 @@ def _freed(folders: list[Path]) -> int:
                 status = Path(parent, name).lstat()
                 found = links.setdefault((status.st_dev, status.st_ino), [0, status.st_nlink, status.st_blocks * 512])
                 found[0] += 1
-    return sum(size for seen, named, size in links.values() if seen >= named or size == 0)
+    freed = sum(size for seen, named, size in links.values() if seen >= named)
+    return freed, sum(size for _, _, size in links.values())
 
 
 if __name__ == "__main__":

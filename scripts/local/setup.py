@@ -51,7 +51,7 @@ def main() -> None:
     index = _private_index()
     environment = _environment(index)
     if index is None:
-        _call([uv, "sync", "--frozen", "--all-extras", "--python", sys.executable], environment)
+        _call([uv, "sync", *_quietly(), "--frozen", "--all-extras", "--python", sys.executable], environment)
     else:
         _install_from(index, uv, environment)
     _STAMP.write_text(json.dumps(wanted))
@@ -130,7 +130,10 @@ def _install_uv() -> str:
     requirement = f"uv>={_UV_VERSION}"
     pip = [sys.executable, "-m", "pip"]
     if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode == 0:
-        _call([*pip, "install", "--quiet", "--upgrade", "--target", str(_OWN_UV), requirement], dict(os.environ))
+        _call(
+            [*pip, "install", "--quiet", "--upgrade", "--target", str(_OWN_UV), requirement],
+            os.environ | {"PIP_ROOT_USER_ACTION": "ignore"},
+        )
     else:
         _unpack_uv()
     uv = _find_uv()
@@ -252,7 +255,7 @@ def _install_from(index: str, uv: str, environment: dict[str, str]) -> None:
     if not python.exists():
         _call([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(_VENV)], environment)
     target = ["--python", str(python)]
-    _call([uv, "pip", "sync", *target, "--require-hashes", str(requirements)], environment)
+    _call([uv, "pip", "sync", *_quietly(), *target, "--require-hashes", str(requirements)], environment)
     _call([uv, "pip", "install", "--quiet", *target, "--no-deps", "--editable", str(_PROJECT)], environment)
 
 
@@ -283,6 +286,11 @@ def _installs(wheel: str) -> bool:
     python, abi, tag = wheel.removesuffix(".whl").split("-")[-3:]
     ours = f"cp3{sys.version_info.minor}"
     return (tag == "any" or _fits(tag)) and ("py3" in python or ours in python or "abi3" in abi) and abi != f"{ours}t"
+
+
+def _quietly() -> list[str]:
+    """uv shows its progress on a terminal; elsewhere it would only list every package."""
+    return [] if sys.stderr.isatty() else ["--quiet"]
 
 
 def _call(command: list[str], environment: dict[str, str]) -> None:
