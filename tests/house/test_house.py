@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from headwater.contracts import Contracts, load_contracts
 from headwater.transform.table import load_tables
@@ -65,6 +66,11 @@ def test_every_row_rule_of_a_contract_is_named_in_prose(name: str):
     section = rules[rules.index(f"### {name} ") :].split("\n### ", 1)[0]
     unnamed = {rule for rule in named if f"`{rule}`" not in section}
     assert unnamed <= {"origin:required"}, "what the function itself fills in cannot be missing"
+
+
+def test_an_operator_finds_every_computed_table_in_the_quality_settings():
+    settings = yaml.safe_load((PROJECT / "config" / "dq.yaml").read_text(encoding="utf-8"))
+    assert sorted(settings["tables"]) == sorted(CONTRACTS[name].table for name in COMPUTED)
 
 
 def test_every_bronze_table_is_in_the_rules():

@@ -108,6 +108,19 @@ def test_versions_must_be_parameters():
             return kafka_orders_events
 
 
+def test_a_keyword_is_a_setting_and_a_table_gets_only_its_own(spark: SparkSession):
+    table = load_tables()["orders"]
+    assert (table.inputs, table.settings) == (("snowflake_orders", "fx_rates"), ("fx_max_age_days",))
+
+    sunday = frame(spark, "currency | amount | order_date", "EUR | 1.00 | 2024-11-03 10:00", table="snowflake_orders")
+    friday = frame(
+        spark, "date | base_currency | quote_currency | rate", "2024-11-01 | EUR | USD | 1.08", table="fx_rates"
+    )
+    frames = {"snowflake_orders": sunday, "fx_rates": friday, "customers": sunday}
+    assert rows(table.compute(frames), "amount_usd") == [(Decimal("1.08"),)]
+    assert rows(table.compute(frames, {"fx_max_age_days": 1, "other": 0}), "amount_usd") == [(None,)]
+
+
 # Silver, table by table
 
 

@@ -1,10 +1,10 @@
-"""Makes a function a table: its parameters are the tables that it reads."""
+"""Makes a function a table: its parameters are the tables that it reads, keyword-only ones its settings."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Literal, TypeAlias
 
 from pyspark.sql import DataFrame
@@ -20,7 +20,8 @@ class TableFunction:
 
     Those in `versions` are Bronze tables that arrive with every landed version and the columns `_row_id`,
     `_ingest_ts`, `_run_id`, `_source`; the function gives back one row for each of them. The other inputs are read
-    as they now stand: Bronze with all its versions, Silver with its rows.
+    as they now stand: Bronze with all its versions, Silver with its rows. `settings` are its keyword-only parameters,
+    each with a default: what an operator may choose and the rows cannot tell.
     """
 
     name: str
@@ -28,6 +29,12 @@ class TableFunction:
     function: Compute
     inputs: tuple[str, ...]
     versions: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    def compute(self, frames: Mapping[str, DataFrame], settings: Mapping[str, object] | None = None) -> DataFrame:
+        """The table from its inputs by name, with those of `settings` that it knows; the others do not concern it."""
+        known = {name: value for name, value in (settings or {}).items() if name in self.settings}
+        return self.function(*(frames[name] for name in self.inputs), **known)
 
 
 TABLES: dict[str, TableFunction] = {}
@@ -38,8 +45,8 @@ def silver(name: str, versions: tuple[str, ...] = ()) -> Callable[[Compute], Com
     """Make a function the Silver table `name`; its row versions come from `versions`, or from its first parameter."""
 
     def register(function: Compute) -> Compute:
-        inputs = tuple(signature(function).parameters)
-        _register(TableFunction(name, "silver", function, inputs, versions or inputs[:1]))
+        inputs, settings = _parameters(function)
+        _register(TableFunction(name, "silver", function, inputs, versions or inputs[:1], settings))
         return function
 
     return register
@@ -49,7 +56,8 @@ def gold(name: str) -> Callable[[Compute], Compute]:
     """Make a function the Gold table `name`, computed from the Silver tables that its parameters name."""
 
     def register(function: Compute) -> Compute:
-        _register(TableFunction(name, "gold", function, tuple(signature(function).parameters)))
+        inputs, settings = _parameters(function)
+        _register(TableFunction(name, "gold", function, inputs, settings=settings))
         return function
 
     return register
@@ -62,6 +70,13 @@ def load_tables() -> Mapping[str, TableFunction]:
         for module in pkgutil.iter_modules(package.__path__):
             import_module(f"{package.__name__}.{module.name}")
     return TABLES
+
+
+def _parameters(function: Compute) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a function's inputs and of its settings."""
+    parameters = signature(function).parameters.values()
+    settings = tuple(each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY)
+    return tuple(each.name for each in parameters if each.name not in settings), settings
 
 
 def _register(table: TableFunction) -> None:
