@@ -17,6 +17,7 @@ _SAIL = {
     "SAIL_RUNTIME__MEMORY_POOL__TYPE": "fair",
     "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(1 << 30),
     "SAIL_OPTIMIZER__PREFER_HASH_JOIN": "false",
+    "RUST_LOG": "error",
 }
 
 
