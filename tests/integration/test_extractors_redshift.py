@@ -2,6 +2,7 @@
 
 import json
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,15 +67,17 @@ class Redshift:
 
 
 @pytest.fixture(scope="module")
-def redshift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redshift]:
-    folder = tmp_path_factory.mktemp("redshift")
-    stand_in = RedshiftStandIn(folder / "stand-in", None)
-    try:
-        connection = stand_in.start(write_dataset(folder / "dataset"), END)
-        owner = json.loads((folder / "stand-in" / "owner.json").read_text())
-        yield Redshift(RedshiftSettings(enabled=True, **connection.settings), connection.secret, owner)
-    finally:
-        stand_in.stop()
+def redshift() -> Iterator[Redshift]:
+    # Not below pytest's own folder: another session of pytest would close that to PostgreSQL's user.
+    with tempfile.TemporaryDirectory(prefix="headwater-") as name:
+        folder = Path(name)
+        stand_in = RedshiftStandIn(folder / "stand-in", None)
+        try:
+            connection = stand_in.start(write_dataset(folder / "dataset"), END)
+            owner = json.loads((folder / "stand-in" / "owner.json").read_text())
+            yield Redshift(RedshiftSettings(enabled=True, **connection.settings), connection.secret, owner)
+        finally:
+            stand_in.stop()
 
 
 @pytest.fixture

@@ -278,3 +278,16 @@ def test_a_closed_port_is_unavailable_soon(source, contracts):
             SnowflakeExtractor(settings, source.secret, contracts["snowflake_orders"]).partitions(Position(), END)
 
     assert time.monotonic() - before < 10
+
+
+def test_a_result_that_breaks_off_is_unavailable_and_never_a_short_read(orders, monkeypatch):
+    from snowflake.connector import result_batch
+
+    monkeypatch.setattr(result_batch.ArrowResultBatch, "_download", gone)
+
+    with pytest.raises(SourceUnavailable, match=r"did not answer while reading ETL_PROJECT_DB\.RAW\.ORDERS"):
+        read(orders, TimeWindow(None, END))
+
+
+def gone(*_: object, **__: object) -> None:
+    raise snowflake.connector.errors.InterfaceError(msg="290403 (08001): 403 Forbidden: the link expired", errno=290403)

@@ -41,7 +41,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
 _NO_WAREHOUSE = 606
 _NOT_THERE_OR_NO_RIGHT = frozenset({2003, 2043, 3001, 2140})
-_HTTP_FORBIDDEN_OR_NOT_FOUND = frozenset({250001, 290403, 290404})
+_NO_SUCH_ACCOUNT = frozenset({290403, 290404})
 _SESSION_LOST = frozenset({390104, 390110, 390111, 390112, 390114, 390115})
 
 
@@ -127,14 +127,16 @@ class SnowflakeExtractor(Extractor):
 
         try:
             connection = self._connect()
-            try:
-                yield connection.cursor()
-            finally:
-                connection.close()
+        except errors.Error as error:
+            raise self._refused(error) from error
+        try:
+            yield connection.cursor()
         except errors.Error as error:
             raise self._told(error) from error
         except RequestException as error:
             raise SourceUnavailable(self.source, self._unanswered(error)) from error
+        finally:
+            connection.close()
 
     def _connect(self) -> "SnowflakeConnection":
         import snowflake.connector
@@ -162,25 +164,28 @@ class SnowflakeExtractor(Extractor):
         connection.telemetry_enabled = False
         return connection
 
-    def _told(self, error: Any) -> SourceError:
-        """What one of the connector's errors means to whoever runs us."""
+    def _refused(self, error: Any) -> SourceError:
+        """Why a login failed; 250001 is the connector's number for both silence and a refusal, told apart by class."""
         from snowflake.connector import errors
 
         number, text = error.errno or 0, scrubbed(error.msg or error, self._secret)
-        if number in _SESSION_LOST or (
-            isinstance(error, errors.OperationalError) and not isinstance(error, errors.ForbiddenError)
-        ):
-            return SourceUnavailable(self.source, self._unanswered(text))
         if 390_000 <= number < 391_000:
             return SourceRejected(
                 self.source,
                 "Snowflake refused the login: check user and password in secrets.snowflake and "
                 f"data_sources.snowflake.role ({text})",
             )
-        if number in _HTTP_FORBIDDEN_OR_NOT_FOUND:
+        if number in _NO_SUCH_ACCOUNT or isinstance(error, errors.ForbiddenError):
             return SourceRejected(
                 self.source, f"there is no such account: check data_sources.snowflake.account and host ({text})"
             )
+        return SourceUnavailable(self.source, self._unanswered(text))
+
+    def _told(self, error: Any) -> SourceError:
+        """What an error after the login means to whoever runs us."""
+        from snowflake.connector import errors
+
+        number, text = error.errno or 0, scrubbed(error.msg or error, self._secret)
         if number in _NOT_THERE_OR_NO_RIGHT:
             return SourceRejected(
                 self.source,
@@ -191,7 +196,8 @@ class SnowflakeExtractor(Extractor):
             return SourceRejected(
                 self.source, f"no warehouse is running for the query: check data_sources.snowflake.warehouse ({text})"
             )
-        if isinstance(error, errors.ProgrammingError | errors.DataError | errors.NotSupportedError):
+        refused = isinstance(error, errors.ProgrammingError | errors.DataError | errors.NotSupportedError)
+        if refused and number not in _SESSION_LOST:
             return SourceRejected(self.source, f"Snowflake refused the query on {self._place}: {text}")
         return SourceUnavailable(self.source, self._unanswered(text))
 
