@@ -16,6 +16,7 @@ import psutil
 import yaml
 
 from headwater.errors import SandboxError
+from headwater.sandbox.postgres import forget
 from headwater.sandbox.record import Host, Process, Record
 
 Progress: TypeAlias = Callable[[str], None]
@@ -315,6 +316,7 @@ def _clear(record: Record) -> None:
     for orphan in alive:
         orphan.kill()
     psutil.wait_procs(alive, timeout=_CHILD_STOP_S)
+    forget(record.folder / "redshift" / "server")
     record.forget_host()
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -16,7 +17,8 @@ from headwater.errors import SandboxError
 from headwater.sandbox.ports import free_port
 
 _LOG = logging.getLogger(__name__)
-_READY_S = 30.0
+_PREFIX = "headwater-redshift-"
+_READY_S = 60.0
 _STOP_S = 15.0
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -35,10 +37,11 @@ _SETTINGS = {
 
 
 class Postgres:
-    """One server and its data folder, below `folder`.
+    """One server and its data folder, `folder`.
 
-    PostgreSQL refuses to run as root. There it runs as `nobody`, and every folder above the data and above the
-    programs gets the right to be passed through (not to be listed) by others, if it lacks it.
+    PostgreSQL refuses to run as root. There it runs as `nobody`, who can rarely reach a folder of root's: `folder` is
+    then a link to one among the temporary files, and every folder above the programs gets the right to be passed
+    through (not to be listed) by others, if it lacks it.
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
@@ -55,17 +58,15 @@ class Postgres:
         """
         programs = _programs()
         identity = _identity()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True, mode=0o700)
+        forget(self._folder)
+        place = self._make_place(identity)
         if identity:
-            os.chown(self._folder, identity["user"], identity["group"])
-            _open_the_way_to(self._folder.absolute())
             _open_the_way_to(programs / "postgres")
         self.port = free_port(port)
-        self._create(programs, identity, superuser, password)
+        self._create(place, programs, identity, superuser, password)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [programs / "postgres", "-D", self._folder / "data", "-c", f"port={self.port}"],
+                [programs / "postgres", "-D", place / "data", "-c", f"port={self.port}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -86,10 +87,20 @@ class Postgres:
                 continue
             break
         self._process = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        forget(self._folder)
 
-    def _create(self, programs: Path, identity: dict[str, Any], superuser: str, password: str) -> None:
-        word = self._folder / "password"
+    def _make_place(self, identity: dict[str, Any]) -> Path:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        if not identity:
+            self._folder.mkdir(mode=0o700)
+            return self._folder.absolute()
+        place = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        os.chown(place, identity["user"], identity["group"])
+        self._folder.symlink_to(place)
+        return place
+
+    def _create(self, place: Path, programs: Path, identity: dict[str, Any], superuser: str, password: str) -> None:
+        word = place / "password"
         word.touch(mode=0o600)
         word.write_text(password + "\n", encoding="utf-8")
         if identity:
@@ -98,7 +109,7 @@ class Postgres:
         try:
             made = subprocess.run(
                 [
-                    *(programs / "initdb", "-D", self._folder / "data", "-U", superuser, "--pwfile", word),
+                    *(programs / "initdb", "-D", place / "data", "-U", superuser, "--pwfile", word),
                     *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-data-checksums"),
                     *options,
                 ],
@@ -130,6 +141,15 @@ class Postgres:
                 return
             time.sleep(0.02)
         raise SandboxError(f"redshift: PostgreSQL was not ready after {_READY_S:.0f} s; {self._log} says why")
+
+
+def forget(folder: Path) -> None:
+    """Delete the data of a server that runs no more."""
+    if folder.is_symlink():
+        if folder.readlink().name.startswith(_PREFIX):
+            shutil.rmtree(folder.readlink(), ignore_errors=True)
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _programs() -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 from xml.sax.saxutils import escape
 
 import duckdb
@@ -134,7 +135,10 @@ class _SignatureCheck:
         """The signature that the request has if it was made with our secret key."""
         _, region, service, _ = scope.split("/", 3)
         headers = {name: _header(environ, name) for name in names}
-        url = f"http://{environ['HTTP_HOST']}{environ['RAW_URI']}"
+        path = environ["RAW_URI"].partition("?")[0]
+        query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+        # what is signed has a space as %20, however the client spelled it in the address
+        url = f"http://{environ['HTTP_HOST']}{path}?{urlencode(query, quote_via=quote, safe='-_.~')}"
         request = AWSRequest(environ["REQUEST_METHOD"], url, headers)
         request.context["timestamp"] = _header(environ, "x-amz-date")
         signer = S3SigV4Auth(self._credentials, service, region)
