@@ -265,7 +265,7 @@ def test_interrupted_while_starting_it_starts_the_next_time(folder, dataset, mom
     with subprocess.Popen(
         [sys.executable, "-c", program, str(folder), str(dataset)], stderr=subprocess.PIPE
     ) as starting:
-        until(lambda: (folder / moment).exists())
+        until((folder / moment).exists)
         starting.send_signal(signal.SIGINT)
         _, said = starting.communicate(timeout=60)
 

@@ -45,7 +45,7 @@ class Postgres:
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
-        self._folder = folder
+        self._folder = self._place = folder
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -59,7 +59,7 @@ class Postgres:
         programs = _programs()
         identity = _identity()
         forget(self._folder)
-        place = self._make_place(identity)
+        place = self._place = self._make_place(identity)
         if identity:
             _open_the_way_to(programs / "postgres")
         self.port = free_port(port)
@@ -87,6 +87,7 @@ class Postgres:
                 continue
             break
         self._process = None
+        shutil.rmtree(self._place, ignore_errors=True)  # should somebody have deleted the link to it
         forget(self._folder)
 
     def _make_place(self, identity: dict[str, Any]) -> Path:
