@@ -221,12 +221,12 @@ def test_a_secret_file_that_is_not_one_object_is_refused_without_showing_it(proj
 
 def test_a_secret_comes_from_the_environment(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = project.load(
-        "secrets: {fx_vendor: 'env:FX_KEY', kafka: 'env:KAFKA_JSON', redshift: {user: 'env:RS_USER', password: 'env:RS_PASSWORD'}}"
+        "secrets: {fx_vendor: 'env:FX_KEY', kafka: 'env:KAFKA_JSON', redshift: {user: 'env:RS_USER', password: 'env:RS_PW'}}"
     ).secrets
     monkeypatch.setenv("FX_KEY", "12345")
     monkeypatch.setenv("KAFKA_JSON", '{"user": "k", "password": "p"}')
     monkeypatch.setenv("RS_USER", "etl_user")
-    monkeypatch.setenv("RS_PASSWORD", "rp")
+    monkeypatch.setenv("RS_PW", "rp")
 
     assert secrets.get("fx_vendor") == {"api_key": "12345"}
     assert secrets.get("kafka") == {"user": "k", "password": "p"}
