@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -29,7 +31,7 @@ class Commit:
     """What stands beside the rows: at most one commit has this version of this table's application.
 
     `inputs` says what was consumed (Bronze: its position; others: the version of each input); `metadata` holds the
-    verdict and the counts.
+    run, the verdict and the counts.
     """
 
     app_id: str
@@ -40,7 +42,10 @@ class Commit:
 
 @dataclass(frozen=True)
 class Head:
-    """A table's newest state: its Delta version, the last `txn` version, and what the last commits recorded."""
+    """A table's newest state: its Delta version, the last `txn` version, and what the last commit recorded.
+
+    `inputs` is None where the last commit does not say what it consumed.
+    """
 
     version: int
     txn: int
@@ -49,55 +54,109 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Staged:
-    """Parquet files written below a table's path that no commit names yet, and the rows they hold."""
+class StagedFile:
+    """A Parquet file below a table's path: its path from there, and its partition values as text (None is null)."""
 
-    files: tuple[str, ...]
+    path: str
     rows: int
     bytes: int
+    partition: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files that no commit names yet."""
+
+    files: tuple[StagedFile, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    def where(self, **partition: str) -> "Staged":
+        """The files whose partition has these values."""
+        return Staged(
+            tuple(file for file in self.files if all(file.partition.get(key) == value for key, value in partition.items()))
+        )
+
+
+class Held(Enum):
+    """Which rows of a table a stream can meet again, where that is not told by a cursor."""
+
+    NOTHING = "nothing"
+    ANYTHING = "anything"
+
+
+@dataclass(frozen=True)
+class HeldSince:
+    """Only rows whose cursor is at or after an instant can be met again."""
+
+    cursor: str
+    instant: datetime
+
+
+Repeats: TypeAlias = Held | HeldSince
 
 
 class Engine(Protocol):
     """PySpark to compute, Delta to keep. Every write is staged first, judged by whoever calls, then committed."""
 
     @property
-    def session(self) -> SparkSession: ...
+    def session(self) -> SparkSession:
+        """The PySpark session, started when first asked for."""
+        ...
 
     def head(self, table: Table) -> Head | None:
         """The table's newest state from a fresh handle; None where it was never committed."""
         ...
 
-    def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """The table at a version, or now; empty, typed by its schema, where it was never committed."""
+    def read(self, table: Table, version: int | None) -> DataFrame:
+        """The table at a version; empty, typed by its schema, at None."""
         ...
 
     def changes(self, table: Table, after: int, until: int) -> DataFrame:
-        """The rows that an append-only table gained in the versions `(after, until]`."""
+        """The rows that an append-only table gained in the versions `(after, until]`, without its partition columns."""
         ...
 
-    def land(
-        self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, held_from: Any | None
-    ) -> tuple[Staged, int]:
-        """Stage a stream without the rows whose `_row_id` the table or the stream has already; also count those.
-
-        `held_from` bounds which rows of the table can be met again (None: any).
-        """
+    def land(self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats) -> tuple[Staged, int]:
+        """Stage a stream once per `_row_id`; also say how many of its rows the table or the stream had already."""
         ...
 
-    def stage(self, table: Table, rows: DataFrame, folder: str) -> Staged:
-        """Write a table's rows as Parquet below its path, without committing them."""
+    def stage(self, table: Table, rows: DataFrame, folder: str, partition_by: Sequence[str]) -> Staged:
+        """Write rows as Parquet below the table's path, without committing them."""
         ...
 
-    def staged(self, table: Table, files: Staged) -> DataFrame:
-        """Read back what is staged."""
+    def staged(self, table: Table, staged: Staged) -> DataFrame:
+        """Read back what is staged, without partition columns; `staged` is not empty."""
+        ...
+
+    def discard(self, table: Table, staged: Staged) -> None:
+        """Remove staged files that will not be committed."""
         ...
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:
-        """Add staged files and say the Delta version; raises `CommitRefused` where `commit.version` is taken."""
+        """Add staged files and say the Delta version.
+
+        Raises:
+            CommitRefused: the table records `commit.version` or a higher one already.
+        """
         ...
 
     def replace(self, table: Table, staged: Staged, commit: Commit) -> int:
-        """Make staged files the whole table; raises `CommitRefused` where `commit.version` is taken."""
+        """Make staged files the whole table and say the Delta version; refuses as `append` does."""
         ...
 
-    def merge(self, table: Table, rows: pa.Table, on: Sequence[str], commit: Commit | None) -> int: ...
+    def insert(self, table: Table, rows: pa.Table, on: str) -> int:
+        """Add the rows whose `on` the table lacks, and say how many there were."""
+        ...
+
+    def settle(self, table: Table, rows: pa.Table, on: str, scope: str | None = None) -> None:
+        """Leave in the table exactly `rows`: insert, update and delete by `on`, writing only what differs.
+
+        `scope` is a column: rows of the table with other values in it than `rows` has are left alone.
+        """
+        ...

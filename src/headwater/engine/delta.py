@@ -1,0 +1,170 @@
+"""The Delta log through delta-rs: what a table records, and commits that happen at most once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+
+from headwater.engine.protocol import Commit, Head, Staged, StagedFile, Table
+from headwater.errors import CommitRefused, LakeError
+
+_RECORD = "headwater"
+"""The key of a commit's metadata under which its inputs and counts stand."""
+
+_LOG_KEPT = "interval 365 days"
+
+
+def open_table(uri: str) -> DeltaTable | None:
+    """A fresh handle, or None where there is no table."""
+    try:
+        return DeltaTable(uri)
+    except TableNotFoundError:
+        return None
+
+
+def head(uri: str, app_id: str) -> Head | None:
+    """What the newest commit of a table says."""
+    handle = open_table(uri)
+    if handle is None:
+        return None
+    record = _record(handle)
+    return Head(
+        version=handle.version(),
+        txn=handle.transaction_version(app_id) or 0,
+        inputs=record.get("inputs"),
+        metadata=record.get("metadata", {}),
+    )
+
+
+def _record(handle: DeltaTable) -> Mapping[str, Any]:
+    newest = handle.history(1)
+    text = newest[0].get(_RECORD) if newest else None
+    try:
+        return dict(json.loads(text)) if text else {}
+    except (TypeError, ValueError):
+        return {}
+
+
+def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bool) -> int:
+    """Commit staged files with their `txn`, and say the Delta version.
+
+    The check on a fresh handle refuses what is done already; the `txn` action makes delta-rs refuse whoever passed
+    that check at the same time as another writer.
+
+    Raises:
+        CommitRefused: the table records this version of its application, or a higher one.
+    """
+    adds = [_add_action(uri, table, file) for file in staged.files]
+    properties = commit_properties(commit)
+    handle = open_table(uri)
+    try:
+        if handle is None:
+            create_table_with_add_actions(
+                uri,
+                Schema.from_arrow(table.schema),
+                adds,
+                mode="error",
+                partition_by=list(table.partition_by),
+                configuration=configuration(table),
+                commit_properties=properties,
+            )
+            return DeltaTable(uri).version()
+        recorded = handle.transaction_version(commit.app_id)
+        if recorded is not None and recorded >= commit.version:
+            raise CommitRefused(f"{table.name}: version {commit.version} is committed already (the table is at {recorded})")
+        handle.create_write_transaction(
+            adds,
+            "overwrite" if overwrite else "append",
+            handle.schema(),
+            list(table.partition_by),
+            commit_properties=properties,
+        )
+        handle.update_incremental()
+        return handle.version()
+    except (CommitFailedError, DeltaError) as error:
+        now = head(uri, commit.app_id)
+        if now is not None and now.txn >= commit.version:
+            raise CommitRefused(f"{table.name}: another writer committed version {commit.version} first") from error
+        raise LakeError(f"{table.name}: the commit failed: {error}") from error
+
+
+def commit_properties(commit: Commit) -> CommitProperties:
+    """The commit's `txn` and its record."""
+    record = json.dumps({"inputs": commit.inputs, "metadata": commit.metadata}, sort_keys=True, default=str)
+    return CommitProperties(
+        custom_metadata={_RECORD: record}, app_transactions=[Transaction(commit.app_id, commit.version)]
+    )
+
+
+def configuration(table: Table) -> dict[str, str | None]:
+    """Properties that a table is created with; readers stay at protocol 1."""
+    kept: dict[str, str | None] = {"delta.logRetentionDuration": _LOG_KEPT}
+    if table.change_data_feed:
+        kept["delta.enableChangeDataFeed"] = "true"
+    return kept
+
+
+def staged_file(root: Path, path: Path, partition: Mapping[str, str | None]) -> StagedFile:
+    """Describe a Parquet file by its footer."""
+    metadata = pq.read_metadata(path)
+    return StagedFile(
+        path=path.relative_to(root).as_posix(), rows=metadata.num_rows, bytes=path.stat().st_size, partition=partition
+    )
+
+
+def _add_action(uri: str, table: Table, file: StagedFile) -> AddAction:
+    path = Path(uri) / file.path
+    return AddAction(
+        quote(file.path, safe="/=:+-_.,~ "),
+        file.bytes,
+        {column: file.partition[column] for column in table.partition_by},
+        int(path.stat().st_mtime * 1000),
+        True,
+        json.dumps(_statistics(pq.read_metadata(path), table.schema)),
+    )
+
+
+def _statistics(metadata: pq.FileMetaData, schema: pa.Schema) -> dict[str, Any]:
+    """Bounds and null counts from a footer, in the words of the Delta protocol; columns without them are left out."""
+    lower: dict[str, Any] = {}
+    upper: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for index in range(metadata.num_columns):
+        name = metadata.schema.column(index).path
+        if name not in schema.names or metadata.num_row_groups == 0:
+            continue
+        groups = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
+        if any(group is None or not group.has_null_count for group in groups):
+            continue
+        nulls[name] = sum(group.null_count for group in groups)
+        bounded = [group for group in groups if group.has_min_max]
+        if len(bounded) + sum(group.null_count == group.num_values + group.null_count for group in groups) < len(groups):
+            continue
+        if bounded and (bounds := _bounds(schema.field(name).type, bounded)):
+            lower[name], upper[name] = bounds
+    return {"numRecords": metadata.num_rows, "minValues": lower, "maxValues": upper, "nullCount": nulls}
+
+
+def _bounds(kind: pa.DataType, groups: list[pq.Statistics]) -> tuple[Any, Any] | None:
+    """The least and greatest value as JSON, rounded outwards to what Delta keeps; None for types without bounds."""
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        return None
+    least, most = min(group.min for group in groups), max(group.max for group in groups)
+    if pa.types.is_timestamp(kind):
+        micros = pa.scalar(most, kind).cast(pa.int64()).as_py()
+        most = pa.scalar(-(-micros // 1000) * 1000, pa.int64()).cast(kind).as_py()
+        return _milliseconds(least), _milliseconds(most)
+    if pa.types.is_date(kind):
+        return least.isoformat(), most.isoformat()
+    return least, most
+
+
+def _milliseconds(instant: Any) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"
