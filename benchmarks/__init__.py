@@ -1,0 +1,1 @@
+"""What Headwater costs, measured against programs written by hand."""
