@@ -1,0 +1,400 @@
+"""The independent answer: every Silver and Gold table, computed without Headwater from a dataset's folder.
+
+    python tests/e2e/oracle.py DATASET_DIR OUT_DIR --instant T1 --instant T2 ... [--overlap bronze_table=SECONDS]
+
+Given are the instants of the runs so far, oldest first. Written are `<OUT_DIR>/<silver|gold>/<table>.parquet`,
+`quarantine.json` ({table: {rule: refused versions}}) and `counts.json` (`landed` and `rejected` of each Bronze table,
+`quarantined` of each Silver table). What landed is worked out here, `oracle.sql` computes the tables from it; both
+follow docs/rules.md and docs/datasets.md and share nothing with the code that they judge: this file imports the
+standard library and DuckDB.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+HOUR = 3600.0
+SILVER = (
+    "customers products orders behavior accounts contacts opportunities fx_rates order_events user_events inventory"
+).split()
+GOLD = "customer_360 product_perf_daily revenue_by_geography revenue_by_industry".split()
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A table of row versions: the source's columns as `name type`, in order; `key` and `cursor` as the source names them."""
+
+    file: str
+    key: tuple[str, ...]
+    cursor: str
+    columns: tuple[str, ...]
+    keeps_deletions: bool = False
+
+    @property
+    def schema(self) -> dict[str, str]:
+        return dict(each.split(" ", 1) for each in self.columns)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic: the fields of its messages; that of `whole` must be a whole number."""
+
+    file: str
+    fields: tuple[str, ...]
+    whole: tuple[str, ...] = ()
+
+
+_STAMPS = ("CreatedDate TIMESTAMP", "LastModifiedDate TIMESTAMP", "SystemModstamp TIMESTAMP")
+
+
+def _salesforce(name: str, *columns: str) -> Versioned:
+    texts = tuple(each if " " in each else f"{each} VARCHAR" for each in ("Id", *columns))
+    return Versioned(f"salesforce/{name}.parquet", ("Id",), "SystemModstamp", (*texts, *_STAMPS), keeps_deletions=True)
+
+
+def _snowflake(name: str, key: str, *columns: str) -> Versioned:
+    typed = tuple(each if " " in each else f"{each} VARCHAR" for each in (key, *columns))
+    modified = "LAST_MODIFIED_TS"
+    return Versioned(f"snowflake/{name}.parquet", (key,), modified, (*typed, f"{modified} TIMESTAMP"))
+
+
+VERSIONED = {
+    "snowflake_orders": _snowflake(
+        "ORDERS", "ORDER_ID", "CUSTOMER_ID", "ORDER_DATE TIMESTAMP", "PRODUCT_ID", "QUANTITY BIGINT",
+        "AMOUNT DECIMAL(20,4)", "CURRENCY", "STATUS",
+    ),
+    "snowflake_customers": _snowflake(
+        "CUSTOMERS", "CUSTOMER_ID", "FIRST_NAME", "LAST_NAME", "EMAIL", "PHONE", "ADDRESS", "CITY", "COUNTRY",
+        "SEGMENT", "CREATED_TS TIMESTAMP",
+    ),
+    "snowflake_products": _snowflake(
+        "PRODUCTS", "PRODUCT_ID", "NAME", "CATEGORY", "BRAND", "LIST_PRICE DECIMAL(20,4)", "CURRENCY", "ACTIVE BOOLEAN"
+    ),
+    "redshift_behavior": Versioned(
+        "redshift/customer_behavior.parquet", ("event_id",), "event_ts",
+        ("event_id VARCHAR", "customer_id VARCHAR", "event_name VARCHAR", "event_ts TIMESTAMP", "session_id VARCHAR",
+         "device VARCHAR", "geo VARCHAR", "url_1 VARCHAR", "url_2 VARCHAR", "metadata VARCHAR"),
+    ),
+    "salesforce_accounts": _salesforce(
+        "Account", "Name", "Industry", "AnnualRevenue DECIMAL(28,4)", "Phone", "BillingStreet", "BillingCity",
+        "BillingCountry",
+    ),
+    "salesforce_contacts": _salesforce("Contact", "AccountId", "FirstName", "LastName", "Email", "Phone", "Title"),
+    "salesforce_opportunities": _salesforce(
+        "Opportunity", "AccountId", "Name", "StageName", "Amount DECIMAL(28,4)", "CloseDate DATE", "Probability BIGINT"
+    ),
+    "fx_vendor_rates": Versioned(
+        "fx/rates.parquet", ("date", "base_currency", "quote_currency"), "as_of_time",
+        ("date DATE", "base_currency VARCHAR", "quote_currency VARCHAR", "rate DECIMAL(20,10)", "as_of_time TIMESTAMP"),
+    ),
+}  # fmt: skip
+TOPICS = {
+    "kafka_orders_events": Topic(
+        "kafka/orders_events.parquet", ("order_id", "customer_id", "event_type", "event_timestamp", "metadata")
+    ),
+    "kafka_user_events": Topic(
+        "kafka/user_events.parquet",
+        ("event_id", "customer_id", "session_id", "event_type", "event_timestamp", "page_url", "metadata"),
+    ),
+    "kafka_inventory_updates": Topic(
+        "kafka/inventory_updates.parquet",
+        ("product_id", "warehouse_id", "quantity", "event_timestamp", "reason"),
+        whole=("quantity",),
+    ),
+}
+FILES = {"external_inventory": "s3/files.parquet"}
+LINE = ("product_id", "warehouse_id", "quantity", "reorder_point")
+
+
+@dataclass
+class Oracle:
+    """A dataset, what its runs landed, and DuckDB to compute with. `absent` tables are not in the dataset at all."""
+
+    dataset: Path
+    instants: list[datetime]
+    overlaps: dict[str, float]
+    db: duckdb.DuckDBPyConnection
+    absent: list[str] = field(default_factory=list)
+    landed: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    def has(self, table: str, file: str) -> bool:
+        if not (self.dataset / file).exists():
+            self.absent.append(table)
+        return table not in self.absent
+
+
+# What landed: a table of DuckDB for each of Bronze, with `_at`, the instant of the run that landed the version, and
+# `_row_id` where docs/rules.md tells it (files and messages).
+
+
+def land_versions(oracle: Oracle, table: str, source: Versioned) -> None:
+    """Read span by span: `[watermark - overlap, until)`, moving on only where a run found something new."""
+    columns = {_snake(name): kind for name, kind in source.schema.items()}
+    columns |= {"is_deleted": "BOOLEAN"} if source.keeps_deletions else {}
+    typed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+    oracle.db.execute(f"CREATE TABLE {table} ({typed}, _at TIMESTAMP, _row_id VARCHAR)")
+    if not oracle.has(table, source.file):
+        return
+    names, cursor, watermark = ", ".join(f'"{name}"' for name in columns), _snake(source.cursor), None
+    for until in oracle.instants:
+        since = watermark and watermark - timedelta(seconds=oracle.overlaps.get(table, HOUR))
+        span = f"{cursor} < {_stamp(until)}" + (f" AND {cursor} >= {_stamp(since)}" if since else "")
+        new = oracle.db.execute(f"""
+            INSERT INTO {table} SELECT {names}, {_stamp(until)}, NULL FROM (
+                SELECT {names} FROM ({_shown(oracle.dataset / source.file, source, until)}) WHERE {span}
+                EXCEPT SELECT {names} FROM {table})""").fetchone()
+        watermark = until if new and new[0] else watermark
+
+
+def _shown(file: Path, source: Versioned, at: datetime) -> str:
+    """A query for the rows that the source shows at an instant, as Bronze names and types them."""
+    exact = "date_trunc('millisecond', {})" if source.keeps_deletions else "{}"  # what Salesforce keeps of an instant
+
+    def value(name: str, kind: str) -> str:
+        if kind == "TIMESTAMP":
+            utc = f"\"{name}\" AT TIME ZONE 'UTC'"
+            moved = source.keeps_deletions and name in ("SystemModstamp", "LastModifiedDate")
+            gone = f"WHEN _gone THEN _deleted_at AT TIME ZONE 'UTC' ELSE {utc} END"
+            return exact.format(f"CASE {gone}" if moved else utc)
+        return f'"{name}"::{kind}'
+
+    columns = [f'{value(name, kind)} AS "{_snake(name)}"' for name, kind in source.schema.items()]
+    columns += ["_gone AS is_deleted"] if source.keeps_deletions else []
+    key = ", ".join(f'"{name}"' for name in source.key)
+    keyless = " OR ".join(f'"{name}" IS NULL' for name in source.key)
+    return f"""
+        SELECT {", ".join(columns)} FROM (
+            SELECT *, coalesce(_deleted_at <= {_zoned(at)}, false) AS _gone
+            FROM read_parquet({_text(file)}, file_row_number = true) WHERE _visible_at <= {_zoned(at)}
+            QUALIFY {keyless} OR 1 = row_number() OVER (
+                PARTITION BY {key} ORDER BY _visible_at DESC, file_row_number DESC))
+        WHERE {"true" if source.keeps_deletions else "NOT _gone"}"""
+
+
+def land_messages(oracle: Oracle, table: str, topic: Topic) -> None:
+    """Land each message with the first run at or after it became visible; its offset is its rank in its partition."""
+    kinds = ["BIGINT" if name in topic.whole else "VARCHAR" for name in topic.fields]
+    typed = ", ".join(f"{name} {kind}" for name, kind in zip(topic.fields, kinds, strict=True))
+    oracle.db.execute(f"CREATE TABLE {table} ({typed}, _at TIMESTAMP, _row_id VARCHAR)")
+    if not oracle.has(table, topic.file):
+        return
+    read = f"read_{table}"
+    _function(oracle.db, read, message_reader(topic), ["BLOB"], "VARCHAR[]")
+    oracle.db.execute(f"""
+        CREATE OR REPLACE TEMP TABLE told AS
+        SELECT {read}(value) AS fields, {_first_run(oracle.instants, "_visible_at")} AS _at,
+            partition || ':' || row_number() OVER (PARTITION BY partition ORDER BY file_row_number) - 1 AS _row_id
+        FROM read_parquet({_text(oracle.dataset / topic.file)}, file_row_number = true)""")
+    values = ", ".join(f"fields[{place}]::{kind}" for place, kind in enumerate(kinds, 1))
+    _keep_told(oracle, table, values)
+
+
+def message_reader(topic: Topic) -> Callable[[bytes | None], list[str | None] | None]:
+    """Make a function from a message's bytes to its fields as text; None where the message is rejected."""
+
+    def read(value: bytes | None) -> list[str | None] | None:
+        try:
+            text = bytes(value).decode() if value is not None else ""
+            told = json.loads(text, parse_constant=_refuse)
+        except ValueError:
+            return None
+        if not isinstance(told, dict):
+            return None
+        for name in topic.whole:
+            if told.get(name) is not None and type(told[name]) is not int:
+                return None
+        if any(not isinstance(told.get(name), str | None) for name in topic.fields):
+            told |= {name: raw for name, raw in _members(text) if not isinstance(told[name], str | None)}
+        return [told.get(name) for name in topic.fields]
+
+    return read
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Each member of a valid JSON object with its value as it was written."""
+    decoder, blank = json.JSONDecoder(), re.compile(r"[ \t\n\r]*")
+    place = blank.match(text, text.index("{") + 1).end()  # type: ignore[union-attr]
+    while text[place] != "}":
+        name, place = decoder.raw_decode(text, place)
+        start = blank.match(text, text.index(":", place) + 1).end()  # type: ignore[union-attr]
+        _, place = decoder.raw_decode(text, start)
+        yield name, text[start:place]
+        place = blank.match(text, place).end()  # type: ignore[union-attr]
+        if text[place] == ",":
+            place = blank.match(text, place + 1).end()  # type: ignore[union-attr]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def land_files(oracle: Oracle, table: str, listing: str) -> None:
+    """Land each file that a run sees with a content it had not landed, every line of it."""
+    oracle.db.execute(f"""
+        CREATE TABLE {table} (product_id VARCHAR, warehouse_id VARCHAR, quantity BIGINT, reorder_point BIGINT,
+            file_date DATE, _at TIMESTAMP, _row_id VARCHAR)""")
+    if not oracle.has(table, listing):
+        return
+    objects = oracle.dataset / "s3" / "objects"
+    _function(oracle.db, "etag", lambda path: _etag(objects / path), ["VARCHAR"], "VARCHAR")
+    lines = "STRUCT(line BIGINT, fields VARCHAR[])[]"
+    _function(oracle.db, "read_lines", lambda path: list(read_lines((objects / path).read_bytes())), ["VARCHAR"], lines)
+    source = Versioned(listing, ("key",), "", ("key VARCHAR", "path VARCHAR"))
+    oracle.db.execute("CREATE TEMP TABLE files (key VARCHAR, path VARCHAR, etag VARCHAR, _at TIMESTAMP)")
+    for at in oracle.instants:
+        oracle.db.execute(f"""
+            INSERT INTO files SELECT key, path, etag(path), {_stamp(at)}
+            FROM ({_shown(oracle.dataset / listing, source, at)}) AS shown
+            WHERE regexp_matches(key, '^erp-export/inventory/[^/]+/inventory\\.csv$')
+                AND (key, etag(path)) NOT IN (SELECT (key, etag) FROM files)""")
+    oracle.db.execute("""
+        CREATE OR REPLACE TEMP TABLE told AS
+        SELECT entry.fields, key, _at, key || ':' || etag || ':' || entry.line AS _row_id
+        FROM (SELECT *, unnest(read_lines(path)) AS entry FROM files)""")
+    values = "fields[1], fields[2], fields[3]::BIGINT, fields[4]::BIGINT, split_part(key, '/', 3)::DATE"
+    _keep_told(oracle, table, values)
+
+
+def _keep_told(oracle: Oracle, table: str, values: str) -> None:
+    """Land what could be read of `told`, count what could not, and let go of what no run has seen yet."""
+    oracle.db.execute(
+        f"INSERT INTO {table} SELECT {values}, _at, _row_id FROM told WHERE fields NOT NULL AND _at NOT NULL"
+    )
+    refused = oracle.db.execute("SELECT count(*) FROM told WHERE fields IS NULL AND _at NOT NULL").fetchone()
+    oracle.rejected[table] = refused[0] if refused else 0
+
+
+def read_lines(content: bytes) -> Iterator[dict[str, Any]]:
+    """Each line of a file but its header, numbered from 1 with it; `fields` is None where the line is rejected."""
+    header, *lines = content.removesuffix(b"\n").split(b"\n")
+    names = header.decode().split(",")
+    for number, line in enumerate(lines, 2):
+        yield {"line": number, "fields": _line(names, line)}
+
+
+def _line(names: list[str], line: bytes) -> list[str | None] | None:
+    try:
+        values = next(csv.reader([line.decode()], strict=True), [])
+    except (csv.Error, UnicodeDecodeError):
+        return None
+    if len(values) != len(names):
+        return None
+    told = dict(zip(names, (value or None for value in values), strict=True))
+    if any(told[name] is not None and not re.fullmatch("[+-]?[0-9]+", told[name] or "") for name in LINE[2:]):
+        return None
+    return [told[name] for name in LINE]
+
+
+def _etag(file: Path) -> str:
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _first_run(instants: list[datetime], column: str) -> str:
+    return "CASE " + " ".join(f"WHEN {column} <= {_zoned(at)} THEN {_stamp(at)}" for at in instants) + " END"
+
+
+def _function(db: duckdb.DuckDBPyConnection, name: str, call: Callable[..., Any], given: list[str], gives: str) -> None:
+    db.create_function(name, call, given, duckdb.type(gives), type="native", null_handling="special")  # type: ignore[arg-type]
+
+
+def _snake(name: str) -> str:
+    return name.lower() if name.isupper() else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _text(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _stamp(instant: datetime) -> str:
+    return f"TIMESTAMP '{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+
+
+def _zoned(instant: datetime) -> str:
+    return f"TIMESTAMPTZ '{instant.astimezone(UTC).isoformat()}'"
+
+
+# The answer
+
+
+def compute(oracle: Oracle) -> None:
+    """Land everything, then compute every table by oracle.sql."""
+    for table, source in VERSIONED.items():
+        land_versions(oracle, table, source)
+    for table, topic in TOPICS.items():
+        land_messages(oracle, table, topic)
+    for table, listing in FILES.items():
+        land_files(oracle, table, listing)
+    for table in [*VERSIONED, *TOPICS, *FILES]:
+        oracle.landed[table] = _count(oracle.db, table)
+    oracle.db.execute("CREATE TABLE absent AS SELECT unnest($1::VARCHAR[]) AS name", [oracle.absent])
+    oracle.db.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+
+
+def write(oracle: Oracle, out: Path) -> None:
+    """Write the tables, instants in UTC, and the counts."""
+    for layer, tables in (("silver", SILVER), ("gold", GOLD)):
+        (out / layer).mkdir(parents=True, exist_ok=True)
+        for table in tables:
+            described = oracle.db.execute(f"DESCRIBE {table}").fetchall()
+            zoned = [
+                f'"{name}" AT TIME ZONE \'UTC\' AS "{name}"' if kind == "TIMESTAMP" else f'"{name}"'
+                for name, kind, *_ in described
+                if not name.startswith("_")
+            ]
+            file = _text(out / layer / f"{table}.parquet")
+            oracle.db.execute(f"COPY (SELECT {', '.join(zoned)} FROM {table}) TO {file} (FORMAT parquet)")
+    refused = {table: dict(_refused(oracle.db, table)) for table in sorted(SILVER)}
+    counts = {
+        "landed": oracle.landed,
+        "rejected": oracle.rejected,
+        "quarantined": {table: _count(oracle.db, f"{table}_judged WHERE _broken <> []") for table in sorted(SILVER)},
+    }
+    (out / "quarantine.json").write_text(json.dumps(refused, indent=2) + "\n", encoding="utf-8")
+    (out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+
+
+def _refused(db: duckdb.DuckDBPyConnection, table: str) -> list[Any]:
+    query = (
+        f"SELECT rule, count(*) FROM (SELECT unnest(_broken) AS rule FROM {table}_judged) GROUP BY rule ORDER BY rule"
+    )
+    return db.execute(query).fetchall()
+
+
+def _count(db: duckdb.DuckDBPyConnection, rows: str) -> int:
+    counted = db.execute(f"SELECT count(*) FROM {rows}").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The independent answer to what a lake must hold.")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--instant", action="append", required=True, help="of a run, oldest first")
+    parser.add_argument("--overlap", action="append", default=[], help="bronze_table=seconds")
+    given = parser.parse_args()
+    instants = [datetime.fromisoformat(each) for each in given.instant]
+    if instants != sorted(instants) or any(each.tzinfo is None for each in instants):
+        parser.error("the instants must have a zone and be given oldest first")
+    overlaps = {name: float(seconds) for name, _, seconds in (each.partition("=") for each in given.overlap)}
+    if unknown := overlaps.keys() - VERSIONED.keys():
+        parser.error(f"no table with a timestamp cursor: {', '.join(unknown)}")
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(f"{scratch}/oracle.duckdb") as db:
+        db.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'; SET preserve_insertion_order = false")
+        oracle = Oracle(given.dataset, instants, overlaps, db)
+        compute(oracle)
+        write(oracle, given.out)
+
+
+if __name__ == "__main__":
+    main()
