@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,6 @@ from headwater.errors import HeadwaterError
 if TYPE_CHECKING:
     from headwater.config import Settings
     from headwater.extract.base_extractor import Extractor
-
-SOURCES = ("snowflake", "redshift", "salesforce", "s3", "kafka", "fx_vendor")
 
 
 @click.group()
@@ -54,8 +53,11 @@ def check(session: Session, source: str) -> int:
 
     SOURCE is snowflake, redshift, salesforce, s3, kafka or fx_vendor.
     """
-    if source not in SOURCES:
-        raise click.BadParameter(f"{source!r} is not a source{nearest(source, list(SOURCES))}")
+    from headwater.config import DataSources
+
+    sources = [each.name for each in fields(DataSources)]
+    if source not in sources:
+        raise click.BadParameter(f"{source!r} is not a source{nearest(source, sources)}")
     _ask_for_enabled(session.settings, source)
     failed = 0
     for table, extractor in _extractors(session, source):
