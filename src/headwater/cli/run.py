@@ -38,7 +38,8 @@ def run(session: Session, select: str | None, at: datetime | None, as_json: bool
 
     with Progress(sys.stderr, quiet=session.quiet) as progress:
         if settings.sandbox is not None:
-            settings = _with_sandbox(session, progress)
+            settings, clock = _with_sandbox(session, progress)
+            at = at or clock
         progress.step("starting the engine")
 
         from headwater.run import execute
@@ -76,14 +77,14 @@ def _selected(session: Session, select: str | None) -> tuple[str, ...] | None:
     return tuple(chosen)
 
 
-def _with_sandbox(session: Session, progress: "Progress") -> "Settings":
-    """Bring the sandbox up, unless it is; the settings then hold where its stand-ins listen."""
+def _with_sandbox(session: Session, progress: "Progress") -> "tuple[Settings, datetime | None]":
+    """Bring the sandbox up, unless it is: the settings that say where its stand-ins listen, and its clock."""
     from headwater.cli.sandbox import bring_up
 
     state = bring_up(session, progress.step)
     settings = session.reload()
     _claim(settings.lake, state.dataset or "")
-    return settings
+    return settings, state.clock
 
 
 def _claim(lake: str, dataset: str) -> None:

@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from headwater.engine.protocol import Commit, Head, Staged, StagedFile, Table
 from headwater.errors import CommitRefused, LakeError
@@ -61,7 +60,7 @@ def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bo
     Raises:
         CommitRefused: the table records this version of its application, or a higher one.
     """
-    adds = [_add_action(uri, table, file) for file in staged.files]
+    adds: list[AddAction | RemoveAction] = [_add_action(uri, table, file) for file in staged.files]
     properties = commit_properties(commit)
     handle = open_table(uri)
     try:
@@ -78,7 +77,9 @@ def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bo
             return DeltaTable(uri).version()
         recorded = handle.transaction_version(commit.app_id)
         if recorded is not None and recorded >= commit.version:
-            raise CommitRefused(f"{table.name}: version {commit.version} is committed already (the table is at {recorded})")
+            raise CommitRefused(
+                f"{table.name}: version {commit.version} is committed already (the table is at {recorded})"
+            )
         handle.create_write_transaction(
             adds,
             "overwrite" if overwrite else "append",
@@ -122,7 +123,7 @@ def staged_file(root: Path, path: Path, partition: Mapping[str, str | None]) -> 
 def _add_action(uri: str, table: Table, file: StagedFile) -> AddAction:
     path = Path(uri) / file.path
     return AddAction(
-        quote(file.path, safe="/=:+-_.,~ "),
+        file.path,
         file.bytes,
         {column: file.partition[column] for column in table.partition_by},
         int(path.stat().st_mtime * 1000),
@@ -145,7 +146,9 @@ def _statistics(metadata: pq.FileMetaData, schema: pa.Schema) -> dict[str, Any]:
             continue
         nulls[name] = sum(group.null_count for group in groups)
         bounded = [group for group in groups if group.has_min_max]
-        if len(bounded) + sum(group.null_count == group.num_values + group.null_count for group in groups) < len(groups):
+        if len(bounded) + sum(group.null_count == group.num_values + group.null_count for group in groups) < len(
+            groups
+        ):
             continue
         if bounded and (bounds := _bounds(schema.field(name).type, bounded)):
             lower[name], upper[name] = bounds
@@ -154,7 +157,9 @@ def _statistics(metadata: pq.FileMetaData, schema: pa.Schema) -> dict[str, Any]:
 
 def _bounds(kind: pa.DataType, groups: list[pq.Statistics]) -> tuple[Any, Any] | None:
     """The least and greatest value as JSON, rounded outwards to what Delta keeps; None for types without bounds."""
-    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+    if not (
+        pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind)
+    ):
         return None
     least, most = min(group.min for group in groups), max(group.max for group in groups)
     if pa.types.is_timestamp(kind):

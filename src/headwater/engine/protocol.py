@@ -65,8 +65,9 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class Staged:
-    """Files that no commit names yet."""
+    """Files that no commit names yet, all below `folder`, which is below the table's path."""
 
+    folder: str
     files: tuple[StagedFile, ...] = ()
 
     @property
@@ -79,9 +80,8 @@ class Staged:
 
     def where(self, **partition: str) -> "Staged":
         """The files whose partition has these values."""
-        return Staged(
-            tuple(file for file in self.files if all(file.partition.get(key) == value for key, value in partition.items()))
-        )
+        asked = partition.items()
+        return Staged(self.folder, tuple(file for file in self.files if asked <= file.partition.items()))
 
 
 class Held(Enum):
@@ -118,11 +118,17 @@ class Engine(Protocol):
         """The table at a version; empty, typed by its schema, at None."""
         ...
 
+    def rows(self, table: Table, version: int) -> int:
+        """How many rows the table had at a version, by its log."""
+        ...
+
     def changes(self, table: Table, after: int, until: int) -> DataFrame:
         """The rows that an append-only table gained in the versions `(after, until]`, without its partition columns."""
         ...
 
-    def land(self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats) -> tuple[Staged, int]:
+    def land(
+        self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats
+    ) -> tuple[Staged, int]:
         """Stage a stream once per `_row_id`; also say how many of its rows the table or the stream had already."""
         ...
 
@@ -131,7 +137,7 @@ class Engine(Protocol):
         ...
 
     def staged(self, table: Table, staged: Staged) -> DataFrame:
-        """Read back what is staged, without partition columns; `staged` is not empty."""
+        """Read back all that was staged with `staged`, its partition columns as text; `staged` is not empty."""
         ...
 
     def discard(self, table: Table, staged: Staged) -> None:
@@ -154,9 +160,10 @@ class Engine(Protocol):
         """Add the rows whose `on` the table lacks, and say how many there were."""
         ...
 
-    def settle(self, table: Table, rows: pa.Table, on: str, scope: str | None = None) -> None:
-        """Leave in the table exactly `rows`: insert, update and delete by `on`, writing only what differs.
+    def settle(self, table: Table, rows: pa.Table, on: str) -> None:
+        """Leave in the table exactly `rows`: insert, update and delete by `on`, writing only what differs."""
+        ...
 
-        `scope` is a column: rows of the table with other values in it than `rows` has are left alone.
-        """
+    def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int]) -> None:
+        """Put `rows` in the place of the table's rows that have these values."""
         ...

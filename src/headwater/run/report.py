@@ -32,7 +32,11 @@ class TableReport:
         """`passed`, `failed` or, where the gate was not asked, empty."""
         if not self.checks:
             return ""
-        return "failed" if any(not check["success"] and check["severity"] == "critical" for check in self.checks) else "passed"
+        return (
+            "failed"
+            if any(not check["success"] and check["severity"] == "critical" for check in self.checks)
+            else "passed"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,214 @@
+"""Moves a Bronze table forward by what its source has that it lacks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from functools import reduce
+from itertools import chain
+from typing import assert_never
+
+import pyarrow as pa
+import stamina
+
+from headwater.contracts import Contract
+from headwater.engine import Commit, Held, HeldSince, Repeats, Staged, Table
+from headwater.errors import BalanceBroken, SourceUnavailable
+from headwater.extract.base_extractor import (
+    REJECT_SCHEMA,
+    Extractor,
+    OffsetRange,
+    Partition,
+    Position,
+    SourceFile,
+    TimeWindow,
+)
+from headwater.run import positions
+from headwater.run.context import Context
+from headwater.run.events import Committed, Committing, Progressed, Recorded, Refused
+from headwater.run.events import Staged as FilesStaged
+from headwater.run.report import TableReport
+from headwater.run.row_ids import RowIds
+from headwater.run.tables import INGEST_DATE, LANDED, lake_table, rejects_table
+
+_ATTEMPTS = 3
+_MESSAGES_A_COMMIT = 500_000
+_FILE_BYTES_A_COMMIT = 64 << 20
+
+
+@dataclass
+class _Counts:
+    """What became of the rows that a source told: read = landed + repeated + rejected."""
+
+    read: int = 0
+    landed: int = 0
+    repeated: int = 0
+    rejected: int = 0
+    bytes: int = 0
+
+    def add(self, other: "_Counts") -> None:
+        for name in ("read", "landed", "repeated", "rejected", "bytes"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def terms(self) -> dict[str, int]:
+        return {"read": self.read, "landed": self.landed, "repeated": self.repeated, "rejected": self.rejected}
+
+
+@dataclass
+class Landing:
+    """One Bronze table's step in one run.
+
+    Windows are committed oldest first, each with the position that it reaches; where one fails, those before it stay
+    landed and the next run begins there.
+    """
+
+    context: Context
+    contract: Contract
+    extractor: Extractor
+    counts: _Counts = field(default_factory=_Counts)
+
+    def run(self) -> TableReport:
+        """Read what is due, and say what became of it.
+
+        Raises:
+            SourceUnavailable, SourceRejected: the source did not tell everything; what it told before is landed.
+            CommitRefused: another writer moved the table meanwhile.
+        """
+        context, table = self.context, lake_table(self.contract)
+        head = context.engine.head(table)
+        known = positions.parsed(head.inputs) if head else Position()
+        position = known or positions.parsed(context.state.get_watermark(table.name)) or Position()
+        if head is not None and known is not None and head.inputs != context.state.get_watermark(table.name):
+            context.state.upsert_watermark(table.name, positions.recorded(known))
+        txn, version = (head.txn, head.version) if head else (0, None)
+        for parts in _together(self._due(position)):
+            counts, staged = self._land(table, parts, txn + 1, self._repeats(parts[0], known, head is not None))
+            self.counts.add(counts)
+            if not (counts.landed or counts.rejected) and isinstance(parts[0], TimeWindow):
+                continue
+            txn, position = txn + 1, reduce(positions.after, parts, position)
+            version = self._commit(table, staged, txn, position, counts)
+        return TableReport(
+            table=table.name,
+            layer="bronze",
+            outcome="unchanged" if txn == (head.txn if head else 0) else "committed",
+            terms=self.counts.terms(),
+            bytes=self.counts.bytes,
+            version=version,
+        )
+
+    def _due(self, position: Position) -> list[Partition]:
+        settings = self.context.settings.table(self.contract.name)
+        clock = self.extractor.clock()
+        now = self.context.at if clock is None else min(self.context.at, clock)
+        until = now - settings.settle
+        if position.watermark is not None and until < position.watermark:
+            return []
+        return self.extractor.partitions(positions.before(position, settings.overlap), until)
+
+    def _repeats(self, partition: Partition, known: Position | None, committed: bool) -> Repeats:
+        """Which rows of the table this partition can tell again. A row's cursor is part of its identity."""
+        if not committed and not self.counts.landed:
+            return Held.NOTHING
+        if known is None:
+            return Held.ANYTHING
+        if not isinstance(partition, TimeWindow):
+            return Held.NOTHING
+        if partition.start is None or self.contract.cursor is None:
+            return Held.ANYTHING
+        return HeldSince(self.contract.cursor, partition.start)
+
+    def _land(self, table: Table, parts: Sequence[Partition], txn: int, repeats: Repeats) -> tuple[_Counts, Staged]:
+        for attempt in stamina.retry_context(on=SourceUnavailable, attempts=_ATTEMPTS, wait_initial=0.3, wait_max=5):
+            with attempt:
+                return self._land_once(table, parts, txn, repeats)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _land_once(
+        self, table: Table, parts: Sequence[Partition], txn: int, repeats: Repeats
+    ) -> tuple[_Counts, Staged]:
+        counts, rejects = _Counts(), list[pa.RecordBatch]()
+        day = self.context.at.astimezone(UTC).date().isoformat()
+        folder = f"{INGEST_DATE}={day}/{self.context.run_id}-{txn}"
+        told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
+        batches = self._described(told, counts)
+        staged, counts.repeated = self.context.engine.land(table, batches, folder, repeats)
+        counts.landed, counts.bytes = staged.rows, staged.bytes
+        refused = sum(batch.num_rows for batch in rejects)
+        counts.read += refused
+        if refused:
+            counts.rejected = self._keep_rejects(rejects)
+            counts.repeated += refused - counts.rejected
+            self.context.emit(Refused(table.name, counts.rejected))
+        if counts.read != counts.landed + counts.repeated + counts.rejected:
+            raise BalanceBroken(f"{self.contract.table}: {counts.terms()} do not add up; nothing was committed")
+        return counts, staged
+
+    def _described(self, batches: Iterator[pa.RecordBatch], counts: _Counts) -> Iterator[pa.RecordBatch]:
+        """The rows as told, with when, whence, by which run and which row of the source they are."""
+        names = self.contract.column_names
+        ids = RowIds(self.contract.arrow_schema) if self.extractor.row_id is None else None
+        try:
+            for batch in batches:
+                counts.read += batch.num_rows
+                told = batch.select(names)
+                row_id = ids.of(told) if ids else batch.column(str(self.extractor.row_id))
+                yield pa.RecordBatch.from_arrays(
+                    [*told.columns, *self._landed(batch.num_rows), row_id],
+                    schema=pa.schema([*self.contract.arrow_schema, *LANDED]),
+                )
+                self.context.emit(Progressed(self.contract.name, self.counts.read + counts.read))
+        finally:
+            if ids:
+                ids.close()
+
+    def _landed(self, rows: int) -> list[pa.Array]:
+        at = pa.scalar(self.context.at, pa.timestamp("us", tz="UTC"))
+        return [pa.repeat(at, rows), pa.repeat(self.extractor.source, rows), pa.repeat(self.context.run_id, rows)]
+
+    def _keep_rejects(self, batches: list[pa.RecordBatch]) -> int:
+        """Put what was refused into the rejects, each once, and say how many of them are new there."""
+        told = pa.Table.from_batches(batches, REJECT_SCHEMA)
+        numbered = told.append_column("_number", pa.array(range(told.num_rows)))
+        first = numbered.group_by("_row_id").aggregate([("_number", "min")])["_number_min"].sort()
+        rejects = told.take(first)
+        for name, column in zip(LANDED.names[:3], self._landed(rejects.num_rows), strict=True):
+            rejects = rejects.append_column(name, column)
+        table = rejects_table(self.contract)
+        return self.context.engine.insert(table, rejects.cast(table.schema), on="_row_id")
+
+    def _commit(self, table: Table, staged: Staged, txn: int, position: Position, counts: _Counts) -> int:
+        context, inputs = self.context, positions.recorded(position)
+        metadata = {"run_id": context.run_id, "at": context.at.isoformat(), "counts": counts.terms()}
+        context.emit(FilesStaged(table.name, staged.rows))
+        context.emit(Committing(table.name, txn))
+        version = context.engine.append(table, staged, Commit(table.app_id, txn, inputs, metadata))
+        context.emit(Committed(table.name, version, txn))
+        context.state.upsert_watermark(table.name, inputs)
+        context.emit(Recorded(table.name))
+        return version
+
+
+def _together(partitions: Sequence[Partition]) -> Iterator[list[Partition]]:
+    """Cut what is due into commits, in order: a window each, but small files and offset ranges many at a time."""
+    group: list[Partition] = []
+    weight = 0.0
+    for partition in partitions:
+        group.append(partition)
+        weight += _weight(partition)
+        if weight >= 1:
+            yield group
+            group, weight = [], 0.0
+    if group:
+        yield group
+
+
+def _weight(partition: Partition) -> float:
+    """The part of a commit that a partition fills."""
+    match partition:
+        case TimeWindow():
+            return 1
+        case OffsetRange(start=start, end=end):
+            return (end - start) / _MESSAGES_A_COMMIT
+        case SourceFile(size=size):
+            return size / _FILE_BYTES_A_COMMIT
+    assert_never(partition)

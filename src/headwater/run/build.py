@@ -1,0 +1,259 @@
+"""Recomputes a Silver or Gold table from recorded versions of its inputs, and publishes it if the gate lets it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from headwater.contracts import Contract
+from headwater.engine import Commit, Head, Staged, Table
+from headwater.errors import BalanceBroken
+from headwater.quality import evidence
+from headwater.quality.newest import END, newest
+from headwater.quality.rules import RULES, judged, reasons
+from headwater.quality.shares import BatchShares, shares
+from headwater.quality.typed import VERSION_COLUMNS, typed
+from headwater.quality.verdict import Candidate, Verdict
+from headwater.run.context import Context
+from headwater.run.events import Committed, Committing, Judged, Judging, Refused
+from headwater.run.events import Staged as FilesStaged
+from headwater.run.report import TableReport
+from headwater.run.tables import EVIDENCE, QUARANTINE, lake_table, quarantine_table, rejects_table
+from headwater.transform.table import TableFunction
+
+_CAME = "came"
+"""Column of what brought a version before this attempt: new, retried (from quarantine) or before (neither)."""
+
+
+@dataclass
+class Build:
+    """One Silver or Gold table's step in one run."""
+
+    context: Context
+    function: TableFunction
+    contract: Contract
+
+    def run(self) -> TableReport:
+        """Bring the table to the newest versions of its inputs, or leave it alone if it is there already.
+
+        Raises:
+            BalanceBroken: a version came to no end, or to two; nothing was committed.
+            CommitRefused: another writer moved the table meanwhile.
+        """
+        head = self.context.engine.head(self._table)
+        if head is not None and head.inputs == self._inputs:
+            return TableReport(self.contract.name, self.contract.layer, "unchanged", version=head.version)
+        return self._silver(head) if self.contract.layer == "silver" else self._gold(head)
+
+    @cached_property
+    def _table(self) -> Table:
+        return lake_table(self.contract)
+
+    @cached_property
+    def _inputs(self) -> dict[str, int]:
+        """The version of everything that the table depends on: what its function reads, and the parents of its rows."""
+        names = dict.fromkeys((*self.function.inputs, *(key.parent for key in self.contract.foreign_keys)))
+        heads = {name: self.context.engine.head(lake_table(self.context.contracts[name])) for name in names}
+        return {name: head.version for name, head in heads.items() if head is not None}
+
+    def _read(self, name: str) -> DataFrame:
+        return self.context.engine.read(lake_table(self.context.contracts[name]), self._inputs.get(name))
+
+    def _computed(self) -> DataFrame:
+        settings = {"fx_max_age_days": self.context.settings.fx.max_age_days}
+        return typed(
+            self.function.compute({name: self._read(name) for name in self.function.inputs}, settings), self.contract
+        )
+
+    @cached_property
+    def _parents(self) -> dict[str, DataFrame]:
+        parents = {key.parent for key in self.contract.foreign_keys}
+        return {name: self._read(name) for name in parents if name in self._inputs}
+
+    def _gold(self, head: Head | None) -> TableReport:
+        txn = head.txn + 1 if head else 1
+        folder = f"{self.context.run_id}-{txn}"
+        staged = self.context.engine.stage(self._table, self._computed(), folder, self.contract.partition_by)
+        return self._publish(head, txn, staged, self._candidate(staged), None, {"rows": staged.rows})
+
+    def _silver(self, head: Head | None) -> TableReport:
+        engine, txn = self.context.engine, head.txn + 1 if head else 1
+        expected, rows = self._came(head, self._computed())
+        marked = judged(rows, self.contract, self._parents)
+        folder = f"{self.context.run_id}-{txn}"
+        staged = engine.stage(self._table, self._ends(marked), folder, ("end", _CAME, *self.contract.partition_by))
+        terms = self._balance(staged, expected)
+        self._quarantine(staged)
+        batch = BatchShares.counted(
+            shares(marked.where(F.col(_CAME) == "new"), self.contract).toArrow(), self._rejected_since(head)
+        )
+        accepted = staged.where(end="accepted")
+        for end in ("superseded", "deleted", "quarantined"):
+            engine.discard(self._table, staged.where(end=end))
+        return self._publish(head, txn, accepted, self._candidate(accepted), batch, terms)
+
+    def _came(self, head: Head | None, rows: DataFrame) -> tuple[dict[str, int], DataFrame]:
+        """Mark every version by what brought it before this attempt, and say how many of each there are to end."""
+        engine, versions = self.context.engine, [name for name in self.function.versions if name in self._inputs]
+        tables = {name: lake_table(self.context.contracts[name]) for name in versions}
+        total = sum(engine.rows(tables[name], self._inputs[name]) for name in versions)
+        if head is None or head.inputs is None:
+            return {"new": total, "retried": 0, "before": 0}, rows.withColumn(_CAME, F.lit("new"))
+        seen: dict[str, Any] = {name: head.inputs.get(name) for name in versions}
+        new = total - sum(engine.rows(tables[name], seen[name]) for name in versions if seen[name] is not None)
+        marks = [
+            (
+                engine.read(tables[name], self._inputs[name])
+                if seen[name] is None
+                else engine.changes(tables[name], seen[name], self._inputs[name])
+            ).select("_row_id", F.lit(name).alias("_input"))
+            for name in versions
+        ]
+        fresh = marks[0]
+        for mark in marks[1:]:
+            fresh = fresh.unionByName(mark)
+        quarantine = quarantine_table(self.contract)
+        held_at = engine.head(quarantine)
+        held = engine.read(quarantine, held_at.version if held_at else None)
+        refused = held.select("_row_id", F.col("input").alias("_input"))
+        retried = refused.join(fresh, ["_row_id", "_input"], "left_anti")
+        came = fresh.withColumn(_CAME, F.lit("new")).unionByName(retried.withColumn(_CAME, F.lit("retried")))
+        marked = rows.join(came, ["_row_id", "_input"], "left")
+        expected = {"new": new, "retried": retried.count()}
+        expected["before"] = total - new - expected["retried"]
+        return expected, marked.withColumn(_CAME, F.coalesce(F.col(_CAME), F.lit("before")))
+
+    def _ends(self, marked: DataFrame) -> DataFrame:
+        """Every version with its end; only refused ones keep what tells which version they are."""
+        refused = F.col(END) == "quarantined"
+        described = [F.when(refused, F.col(name)).alias(name) for name in (*VERSION_COLUMNS, RULES)]
+        said = F.when(refused, reasons(self.contract)).alias("_reason")
+        return newest(marked, self.contract).select(
+            *self.contract.column_names, *described, said, F.col(END).alias("end"), _CAME
+        )
+
+    def _balance(self, staged: Staged, expected: Mapping[str, int]) -> dict[str, int]:
+        """The terms of the table's balance, each counted where its rows were written.
+
+        Raises:
+            BalanceBroken: what came to an end is not what was there.
+        """
+        ended = {came: staged.where(came=came).rows for came in expected}
+        if ended != expected:
+            raise BalanceBroken(
+                f"{self.contract.table}: {expected} row versions went in and {ended} came to an end; nothing was "
+                f"committed. The function must return one row for each version of its inputs"
+            )
+        terms = {"new": expected["new"], "retried": expected["retried"]}
+        for end in ("accepted", "deleted", "superseded", "quarantined"):
+            terms[end] = sum(staged.where(end=end, came=came).rows for came in ("new", "retried"))
+        terms["recomputed"] = staged.where(end="accepted", came="before").rows
+        terms["rows"] = staged.where(end="accepted").rows
+        return terms
+
+    def _quarantine(self, staged: Staged) -> None:
+        """Leave in quarantine exactly the versions that this attempt refused, with their Bronze records."""
+        table, refused = quarantine_table(self.contract), staged.where(end="quarantined")
+        rows = QUARANTINE.empty_table()
+        if refused.files:
+            versions = self.context.engine.staged(self._table, refused).where(F.col("end") == "quarantined")
+            versions = versions.select(
+                *VERSION_COLUMNS,
+                F.col(RULES).alias("rules"),
+                F.col("_reason").alias("reason"),
+                F.to_json(F.struct(*(F.col(name).cast("string") for name in self.contract.key))).alias("key"),
+            )
+            parts = [self._with_records(versions, name) for name in self.function.versions if name in self._inputs]
+            rows = pa.concat_tables(parts)
+        self.context.engine.settle(table, rows, on="_row_id")
+        self.context.emit(Refused(self.contract.name, rows.num_rows))
+
+    def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
+        contract = self.context.contracts[name]
+        record = F.to_json(F.struct(*contract.column_names)).alias("raw")
+        bronze = self._read(name).select("_row_id", record)
+        joined = versions.where(F.col("_input") == name).join(bronze, "_row_id")
+        named = joined.withColumnRenamed("_input", "input").select(*QUARANTINE.names)
+        return named.toArrow().cast(QUARANTINE)
+
+    def _rejected_since(self, head: Head | None) -> int:
+        """How many records of the sources' batches lie in the rejects: the gate holds them against the batch too."""
+        run = head.metadata.get("run_id") if head and head.inputs is not None else None
+        count = 0
+        for name in self.function.versions:
+            table = rejects_table(self.context.contracts[name])
+            if (at := self.context.engine.head(table)) is not None:
+                rejects = self.context.engine.read(table, at.version)
+                count += (rejects if run is None else rejects.where(F.col("_run_id") > run)).count()
+        return count
+
+    def _candidate(self, staged: Staged) -> DataFrame:
+        """What is about to become the table, as it was written."""
+        if not staged.files:
+            return self.context.engine.read(self._table, None)
+        rows = self.context.engine.staged(self._table, staged)
+        if "end" in staged.files[0].partition:
+            rows = rows.where(F.col("end") == "accepted")
+        return rows.select(*(F.col(column.name).cast(column.type) for column in self.contract.columns))
+
+    def _publish(
+        self,
+        head: Head | None,
+        txn: int,
+        staged: Staged,
+        candidate: DataFrame,
+        batch: BatchShares | None,
+        terms: dict[str, int],
+    ) -> TableReport:
+        context, name = self.context, self.contract.name
+        context.emit(FilesStaged(name, staged.rows))
+        context.emit(Judging(name))
+        verdict = context.gate.judge(
+            Candidate(
+                contract=self.contract,
+                rows=candidate,
+                limits=context.limits.tables[name],
+                at=context.at,
+                parents=self._parents,
+                batch=batch,
+                standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
+            )
+        )
+        context.emit(Judged(name, verdict.success, tuple(check.rule for check in verdict.failed)))
+        checks = self._keep_evidence(verdict, txn)
+        report = TableReport(name, self.contract.layer, "committed", terms, bytes=staged.bytes, checks=checks)
+        if not verdict.success:
+            context.engine.discard(self._table, staged)
+            return _refused(report, verdict)
+        metadata = {
+            "run_id": context.run_id,
+            "at": context.at.isoformat(),
+            "counts": terms,
+            "verdict": "warned" if verdict.warnings else "passed",
+        }
+        context.emit(Committing(name, txn))
+        version = context.engine.replace(self._table, staged, Commit(self._table.app_id, txn, self._inputs, metadata))
+        context.emit(Committed(name, version, txn))
+        return TableReport(
+            name, self.contract.layer, "committed", terms, bytes=staged.bytes, version=version, checks=checks
+        )
+
+    def _keep_evidence(self, verdict: Verdict, txn: int) -> tuple[Mapping[str, Any], ...]:
+        rows = evidence.rows(verdict, self.context.run_id, txn, self.context.at)
+        where: dict[str, str | int] = {"table": self.contract.name, "target_version": txn}
+        rows = rows.set_column(
+            rows.schema.get_field_index("table"), "table", pa.array([self.contract.name] * rows.num_rows)
+        )
+        self.context.engine.overwrite(EVIDENCE, rows, where)
+        return tuple(rows.select(["rule", "severity", "observed", "limit", "success", "detail"]).to_pylist())
+
+
+def _refused(report: TableReport, verdict: Verdict) -> TableReport:
+    said = "; ".join(f"{check.rule}: {check.detail}" for check in verdict.failed) or "no check was made"
+    return TableReport(
+        report.table, report.layer, "gate failed", report.terms, bytes=0, reason=said, checks=report.checks
+    )

@@ -1,0 +1,167 @@
+"""Runs a plan: every table as soon as those above it are done, a few at a time."""
+
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+
+from headwater.config import Settings
+from headwater.contracts import load_contracts
+from headwater.engine.embedded import EmbeddedEngine
+from headwater.errors import CommitRefused, HeadwaterError
+from headwater.extract import EXTRACTORS, build
+from headwater.quality.gate import Gate
+from headwater.quality.limits import load_limits
+from headwater.run.bronze import Landing
+from headwater.run.build import Build
+from headwater.run.context import Context
+from headwater.run.events import Committed, Event, Observer, RunFinished, RunStarted, TableFinished, TableStarted
+from headwater.run.plan import Plan, planned
+from headwater.run.report import Outcome, RunReport, TableReport
+from headwater.run.tables import lake_table
+from headwater.state import LocalState
+from headwater.transform.table import load_tables
+
+_TABLES_AT_ONCE = 4
+_PLANNINGS = 5
+_BLOCKS: frozenset[Outcome] = frozenset({"gate failed", "failed", "skipped"})
+
+
+def execute(
+    settings: Settings,
+    *,
+    select: tuple[str, ...] | None = None,
+    at: datetime | None = None,
+    observers: Sequence[Observer] = (),
+) -> RunReport:
+    """Bring Bronze, Silver and Gold up to date with the sources, and say what became of every row.
+
+    `at` is the instant that the run holds to be now; by default it is. What fails of a table stands in its report.
+
+    Raises:
+        ConfigurationError: settings, contracts or limits are wrong; nothing was read or written.
+    """
+    started, moment = time.monotonic(), datetime.now(UTC)
+    contracts = load_contracts(settings.contracts)
+    functions = load_tables()
+    limits = load_limits(settings.dq, contracts)
+    plan = planned(settings, contracts, functions, select)
+    engine, gate = EmbeddedEngine(settings.lake), Gate(limits.timeout)
+
+    def warm(event: Event) -> None:
+        if isinstance(event, Committed):
+            gate.warm()
+
+    context = Context(
+        run_id=f"{moment:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}",
+        at=at or moment,
+        settings=settings,
+        contracts=contracts,
+        functions=functions,
+        engine=engine,
+        state=LocalState(settings.state / "state"),
+        gate=gate,
+        limits=limits,
+        observers=(warm, *observers),
+    )
+    try:
+        context.emit(RunStarted(context.run_id, context.at, plan.tables()))
+        reports = _Steps(context, plan).run()
+    finally:
+        engine.close()
+    report = RunReport(context.run_id, context.at, reports, time.monotonic() - started, _peak_rss_bytes())
+    context.state.record_run(context.run_id, asdict(report))
+    context.emit(RunFinished(report))
+    return report
+
+
+class _Steps:
+    """The steps of one run, in the order that the plan's edges allow."""
+
+    def __init__(self, context: Context, plan: Plan) -> None:
+        self._context, self._plan = context, plan
+        self._reports: dict[str, TableReport] = {}
+
+    def run(self) -> tuple[TableReport, ...]:
+        order = TopologicalSorter(self._plan.depends_on)
+        order.prepare()
+        pool = ThreadPoolExecutor(_TABLES_AT_ONCE, thread_name_prefix="table")
+        running: dict[Future[TableReport], str] = {}
+        try:
+            while order.is_active():
+                running |= {pool.submit(self._step, name): name for name in order.get_ready()}
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    self._reports[name] = future.result()
+                    self._context.emit(TableFinished(self._reports[name]))
+                    order.done(name)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        return tuple(self._reports[name] for name in self._plan.tables())
+
+    def _step(self, name: str) -> TableReport:
+        contract, started = self._context.contracts[name], time.monotonic()
+        if reason := self._why_not(name):
+            return TableReport(name, contract.layer, "skipped", reason=reason)
+        self._context.emit(TableStarted(name, contract.layer))
+        try:
+            report = self._moved(name)
+        except HeadwaterError as error:
+            report = TableReport(name, contract.layer, "failed", reason=str(error))
+        except Exception as error:
+            self._context.record(name, error)
+            report = TableReport(name, contract.layer, "failed", reason=f"{type(error).__name__}: {_first_line(error)}")
+        if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
+            report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
+        return replace(report, seconds=time.monotonic() - started)
+
+    def _moved(self, name: str) -> TableReport:
+        """Move one table; where another writer was first, look again at what is left to do."""
+        for _ in range(_PLANNINGS - 1):
+            try:
+                return self._attempt(name)
+            except CommitRefused:
+                continue
+        return self._attempt(name)
+
+    def _attempt(self, name: str) -> TableReport:
+        context, contract = self._context, self._context.contracts[name]
+        if contract.layer != "bronze":
+            return Build(context, context.functions[name], contract).run()
+        source = EXTRACTORS[name].name
+        settings = getattr(context.settings.data_sources, source)
+        extractor = build(name, settings, context.settings.secrets.get(source), contract)
+        return Landing(context, contract, extractor).run()
+
+    def _why_not(self, name: str) -> str:
+        """Why a table can't be built: something above it failed there, or never landed."""
+        for above in sorted(self._plan.depends_on[name]):
+            report, contract = self._reports[above], self._context.contracts[above]
+            if contract.layer != "bronze" and report.outcome in _BLOCKS:
+                verb = "was skipped" if report.outcome == "skipped" else report.outcome
+                return f"{contract.table} {verb}"
+            if self._context.engine.head(lake_table(contract)) is None:
+                return f"{contract.table} has never landed"
+        return ""
+
+    def _silent_above(self, name: str) -> list[str]:
+        """The Bronze tables above that did not hear all of their source."""
+        above = self._plan.depends_on[name]
+        silent = {each for each in above if self._reports[each].outcome == "failed"}
+        inherited = [each for each in above if self._reports[each].outcome == "stale"]
+        return sorted(silent | {one for each in inherited for one in self._silent_above(each)})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]
+
+
+def _peak_rss_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

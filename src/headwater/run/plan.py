@@ -1,0 +1,51 @@
+"""Which tables a run moves, and which must come before which: read from the functions and the contracts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headwater.config import Settings
+from headwater.contracts import Contracts
+from headwater.errors import ConfigurationError
+from headwater.extract import EXTRACTORS
+from headwater.transform.table import TableFunction
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tables of a run, each with those of them that it depends on."""
+
+    depends_on: Mapping[str, frozenset[str]]
+
+    def tables(self) -> tuple[str, ...]:
+        return tuple(self.depends_on)
+
+
+def planned(
+    settings: Settings, contracts: Contracts, functions: Mapping[str, TableFunction], select: tuple[str, ...] | None
+) -> Plan:
+    """Plan every table that an enabled source reaches, or those of them that are selected.
+
+    A Silver table whose versions come from disabled sources alone is left out; those below read it as empty.
+
+    Raises:
+        ConfigurationError: a function has no contract, reads what no contract describes, or nothing is left to do.
+    """
+    enabled = settings.data_sources.enabled()
+    bronze = {name for name, source in EXTRACTORS.items() if source.name in enabled}
+    edges: dict[str, frozenset[str]] = {name: frozenset() for name in EXTRACTORS if name in bronze}
+    for name, function in functions.items():
+        if (contract := contracts.get(name)) is None:
+            raise ConfigurationError(
+                f"{function.layer}.{name} has no contract; write config/contracts/{function.layer}/{name}.yaml"
+            )
+        above = {*function.inputs, *(key.parent for key in contract.foreign_keys)}
+        if unknown := above - contracts.keys():
+            raise ConfigurationError(
+                f"{function.layer}.{name} reads {', '.join(sorted(unknown))}, which no contract describes"
+            )
+        if function.layer == "gold" or bronze & set(function.versions):
+            edges[name] = frozenset(above)
+    chosen = {name: above for name, above in edges.items() if select is None or name in select}
+    if not chosen:
+        raise ConfigurationError("there is nothing to run: no source is enabled that the selected tables come from")
+    return Plan({name: above & chosen.keys() for name, above in chosen.items()})

@@ -1,0 +1,57 @@
+"""The Delta tables that a contract implies: its own, and where its refused rows lie."""
+
+import pyarrow as pa
+
+from headwater.contracts import Contract
+from headwater.engine import Table
+from headwater.extract.base_extractor import REJECT_SCHEMA
+from headwater.quality import evidence
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+LANDED = pa.schema(
+    [("_ingest_ts", _TIMESTAMP), ("_source", pa.string()), ("_run_id", pa.string()), ("_row_id", pa.string())]
+)
+"""What Bronze adds to a row as the source told it."""
+
+INGEST_DATE = "_ingest_date"
+"""The partition of Bronze: the UTC day of `_ingest_ts`."""
+
+QUARANTINE = pa.schema(
+    [
+        ("_row_id", pa.string()),
+        ("input", pa.string()),
+        ("rules", pa.list_(pa.field("element", pa.string()))),
+        ("reason", pa.string()),
+        ("key", pa.string()),
+        ("raw", pa.string()),
+        ("_ingest_ts", _TIMESTAMP),
+        ("_run_id", pa.string()),
+    ]
+)
+"""A refused row version: the rules it broke, in names and in words, and the Bronze record as JSON."""
+
+EVIDENCE = Table("_dq_results", "_dq_results", evidence.SCHEMA)
+
+
+def lake_table(contract: Contract) -> Table:
+    """The table itself."""
+    if contract.layer == "bronze":
+        fields = [*contract.arrow_schema, *LANDED, pa.field(INGEST_DATE, pa.date32())]
+        return Table(contract.name, contract.path, pa.schema(fields), (INGEST_DATE,))
+    return Table(contract.name, contract.path, contract.arrow_schema, contract.partition_by, change_data_feed=True)
+
+
+def rejects_table(contract: Contract) -> Table:
+    """What a Bronze table's source sent and no row could be made of."""
+    fields = [*REJECT_SCHEMA, *(field for field in LANDED if field.name not in REJECT_SCHEMA.names)]
+    return Table(
+        f"rejects.{contract.name}",
+        f"rejects/{contract.name}",
+        pa.schema([field.with_nullable(True) for field in fields]),
+    )
+
+
+def quarantine_table(contract: Contract) -> Table:
+    """The row versions that a Silver table refused."""
+    return Table(f"quarantine.{contract.name}", f"quarantine/{contract.name}", QUARANTINE)
