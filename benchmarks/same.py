@@ -22,7 +22,7 @@ def differences(left: Path, right: Path, columns: list[str] | None = None) -> li
         session.execute("SET TimeZone = 'UTC'; SET memory_limit = '3GB'; SET threads = 2")
         for partition, files in parts[0].items():
             if rows := _different_rows(session, kept, files, parts[1][partition]):
-                found.append(f"{rows} different rows differ in number in the partition {partition}")
+                found.append(f"{rows} different rows in the partition {partition}")
     return found
 
 
