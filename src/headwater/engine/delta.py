@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from headwater.engine.protocol import Commit, Head, Staged, StagedFile, Table
 from headwater.errors import CommitRefused, LakeError
@@ -60,7 +60,7 @@ def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bo
     Raises:
         CommitRefused: the table records this version of its application, or a higher one.
     """
-    adds: list[AddAction | RemoveAction] = [_add_action(uri, table, file) for file in staged.files]
+    adds = [_add_action(uri, table, file) for file in staged.files]
     properties = commit_properties(commit)
     handle = open_table(uri)
     try:
@@ -81,7 +81,7 @@ def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bo
                 f"{table.name}: version {commit.version} is committed already (the table is at {recorded})"
             )
         handle.create_write_transaction(
-            adds,
+            [*adds],
             "overwrite" if overwrite else "append",
             handle.schema(),
             list(table.partition_by),

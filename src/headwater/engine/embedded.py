@@ -4,16 +4,19 @@ import os
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from deltalake.table import TableMerger
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from headwater.engine import delta
 from headwater.engine.landing import write_once
@@ -57,7 +60,7 @@ class EmbeddedEngine:
         self._server = SparkConnectServer("127.0.0.1", 0)
         self._server.start(background=True)
         _, port = self._server.listening_address
-        session = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
+        session: SparkSession = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
         session.conf.set("spark.sql.session.timeZone", "UTC")
         return session
 
@@ -72,7 +75,7 @@ class EmbeddedEngine:
 
     def read(self, table: Table, version: int | None) -> DataFrame:
         if version is None:
-            return self.session.createDataFrame(table.schema.empty_table())
+            return self.session.createDataFrame([], from_arrow_schema(table.schema))
         reader = self.session.read.format("delta").option("versionAsOf", str(version))
         return reader.load(self._uri(table))
 
@@ -130,14 +133,8 @@ class EmbeddedEngine:
         return delta.put(self._uri(table), table, staged, commit, overwrite=True)
 
     def insert(self, table: Table, rows: pa.Table, on: str) -> int:
-        with self._merging[table.name]:
-            for _ in range(_ATTEMPTS):
-                try:
-                    merge = self._existing(table).merge(rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False)
-                    return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
-                except CommitFailedError:
-                    continue
-        raise LakeError(f"{table.name}: other writers were faster {_ATTEMPTS} times; run again")
+        metrics = self._merged(table, rows, on, lambda merge: merge.when_not_matched_insert_all())
+        return int(metrics["num_target_rows_inserted"])
 
     def settle(self, table: Table, rows: pa.Table, on: str) -> None:
         if rows.num_rows == 0 and delta.open_table(self._uri(table)) is None:
@@ -145,15 +142,26 @@ class EmbeddedEngine:
         # Lists can't be compared in a merge; what we settle says the same in a text beside them.
         plain = [field.name for field in rows.schema if field.name != on and not pa.types.is_list(field.type)]
         differs = " OR ".join(f"(t.{name} IS DISTINCT FROM s.{name})" for name in plain)
+
+        def exactly(merge: TableMerger) -> TableMerger:
+            updated = merge.when_matched_update_all(predicate=differs)
+            return updated.when_not_matched_insert_all().when_not_matched_by_source_delete()
+
+        self._merged(table, rows, on, exactly)
+
+    def _merged(
+        self, table: Table, rows: pa.Table, on: str, clauses: Callable[[TableMerger], TableMerger]
+    ) -> dict[str, Any]:
+        """Merge and say what was written; a writer that was faster only makes it start again."""
         with self._merging[table.name]:
             for _ in range(_ATTEMPTS):
+                merge = self._existing(table).merge(rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False)
                 try:
-                    merge = self._existing(table).merge(rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False)
-                    merge = merge.when_matched_update_all(predicate=differs).when_not_matched_insert_all()
-                    merge.when_not_matched_by_source_delete().execute()
-                    return
+                    metrics = clauses(merge).execute()
                 except CommitFailedError:
                     continue
+                else:
+                    return metrics
         raise LakeError(f"{table.name}: other writers were faster {_ATTEMPTS} times; run again")
 
     def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int]) -> None:

@@ -39,14 +39,15 @@ def _leave_out_repeated(path: Path, held: list[str], held_where: str) -> int:
     """Rewrite a file without repeated rows, if it has any, and say how many there were."""
     spill = path.with_suffix(".spill")
     with duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": str(spill)}) as connection:
+        # Paths are quoted, and the condition is our own.
         connection.execute("SET TimeZone = 'UTC'")
         source = f"read_parquet({_quoted(str(path))}, file_row_number = true)"
-        held_ids = f"SELECT {ROW_ID} FROM read_parquet([{', '.join(map(_quoted, held))}]) WHERE {held_where}"
+        held_ids = f"SELECT {ROW_ID} FROM read_parquet([{', '.join(map(_quoted, held))}]) WHERE {held_where}"  # noqa: S608
         known = f"AND {ROW_ID} NOT IN ({held_ids})" if held else ""
         first = f"file_row_number = min(file_row_number) OVER (PARTITION BY {ROW_ID})"
-        kept = f"SELECT file_row_number FROM {source} WHERE true {known} QUALIFY {first}"
+        kept = f"SELECT file_row_number FROM {source} WHERE true {known} QUALIFY {first}"  # noqa: S608
         [[total, fresh]] = connection.execute(
-            f"SELECT (SELECT count(*) FROM {source}), (SELECT count(*) FROM ({kept}))"  # noqa: S608 - paths quoted
+            f"SELECT (SELECT count(*) FROM {source}), (SELECT count(*) FROM ({kept}))"  # noqa: S608
         ).fetchall()
         if fresh < total:
             slim = path.with_suffix(".once.parquet")

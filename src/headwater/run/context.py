@@ -37,7 +37,7 @@ class Context:
         for observer in self.observers:
             try:
                 observer(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - an observer may raise anything
                 _LOG.exception("an observer failed on %s", type(event).__name__)
 
     def record(self, table: str, error: Exception) -> None:

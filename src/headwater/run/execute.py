@@ -114,7 +114,7 @@ class _Steps:
             report = self._moved(name)
         except HeadwaterError as error:
             report = TableReport(name, contract.layer, "failed", reason=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
             report = TableReport(name, contract.layer, "failed", reason=f"{type(error).__name__}: {_first_line(error)}")
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
