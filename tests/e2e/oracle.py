@@ -25,9 +25,10 @@ import duckdb
 
 HOUR = 3600.0
 SILVER = (
-    "customers products orders behavior accounts contacts opportunities fx_rates order_events user_events inventory"
-).split()
-GOLD = "customer_360 product_perf_daily revenue_by_geography revenue_by_industry".split()
+    "accounts", "behavior", "contacts", "customers", "fx_rates", "inventory", "opportunities", "order_events", "orders",
+    "products", "user_events",
+)  # fmt: skip
+GOLD = ("customer_360", "product_perf_daily", "revenue_by_geography", "revenue_by_industry")
 
 
 @dataclass(frozen=True)
@@ -146,39 +147,51 @@ def land_versions(oracle: Oracle, table: str, source: Versioned) -> None:
     oracle.db.execute(f"CREATE TABLE {table} ({typed}, _at TIMESTAMP, _row_id VARCHAR)")
     if not oracle.has(table, source.file):
         return
+    _load(oracle, source)
     names, cursor, watermark = ", ".join(f'"{name}"' for name in columns), _snake(source.cursor), None
     for until in oracle.instants:
         since = watermark and watermark - timedelta(seconds=oracle.overlaps.get(table, HOUR))
         span = f"{cursor} < {_stamp(until)}" + (f" AND {cursor} >= {_stamp(since)}" if since else "")
         new = oracle.db.execute(f"""
             INSERT INTO {table} SELECT {names}, {_stamp(until)}, NULL FROM (
-                SELECT {names} FROM ({_shown(oracle.dataset / source.file, source, until)}) WHERE {span}
-                EXCEPT SELECT {names} FROM {table})""").fetchone()
-        watermark = until if new and new[0] else watermark
+                SELECT {names} FROM ({_shown(source, until)}) WHERE {span} EXCEPT SELECT {names} FROM {table})""")
+        watermark = until if (new.fetchone() or [0])[0] else watermark
 
 
-def _shown(file: Path, source: Versioned, at: datetime) -> str:
-    """A query for the rows that the source shows at an instant, as Bronze names and types them."""
-    exact = "date_trunc('millisecond', {})" if source.keeps_deletions else "{}"  # what Salesforce keeps of an instant
+def _load(oracle: Oracle, source: Versioned) -> None:
+    """Make the table `versions` of a file, with `_replaced_at`, the instant at which another version of the key is shown.
+
+    A row without a key stands for itself: nothing replaces it.
+    """
+    key = ", ".join(f'"{name}"' for name in source.key)
+    keyless = " OR ".join(f'"{name}" IS NULL' for name in source.key)
+    oracle.db.execute(f"""
+        CREATE OR REPLACE TEMP TABLE versions AS
+        SELECT *, CASE WHEN NOT ({keyless}) THEN lead(_visible_at) OVER (
+            PARTITION BY {key} ORDER BY _visible_at, file_row_number) END AS _replaced_at
+        FROM read_parquet({_text(oracle.dataset / source.file)}, file_row_number = true)""")
+
+
+def _shown(source: Versioned, at: datetime) -> str:
+    """A query for the rows of `versions` that the source shows at an instant, as Bronze names and types them."""
 
     def value(name: str, kind: str) -> str:
-        if kind == "TIMESTAMP":
-            utc = f"\"{name}\" AT TIME ZONE 'UTC'"
-            moved = source.keeps_deletions and name in ("SystemModstamp", "LastModifiedDate")
-            gone = f"WHEN _gone THEN _deleted_at AT TIME ZONE 'UTC' ELSE {utc} END"
-            return exact.format(f"CASE {gone}" if moved else utc)
-        return f'"{name}"::{kind}'
+        if kind != "TIMESTAMP":
+            return f'"{name}"::{kind}'
+        utc = f"\"{name}\" AT TIME ZONE 'UTC'"
+        if not source.keeps_deletions:
+            return utc
+        if name in ("SystemModstamp", "LastModifiedDate"):
+            utc = f"CASE WHEN _gone THEN _deleted_at AT TIME ZONE 'UTC' ELSE {utc} END"
+        return f"date_trunc('millisecond', {utc})"  # what Salesforce keeps of an instant
 
     columns = [f'{value(name, kind)} AS "{_snake(name)}"' for name, kind in source.schema.items()]
     columns += ["_gone AS is_deleted"] if source.keeps_deletions else []
-    key = ", ".join(f'"{name}"' for name in source.key)
-    keyless = " OR ".join(f'"{name}" IS NULL' for name in source.key)
+    now = _zoned(at)
     return f"""
         SELECT {", ".join(columns)} FROM (
-            SELECT *, coalesce(_deleted_at <= {_zoned(at)}, false) AS _gone
-            FROM read_parquet({_text(file)}, file_row_number = true) WHERE _visible_at <= {_zoned(at)}
-            QUALIFY {keyless} OR 1 = row_number() OVER (
-                PARTITION BY {key} ORDER BY _visible_at DESC, file_row_number DESC))
+            SELECT *, coalesce(_deleted_at <= {now}, false) AS _gone FROM versions
+            WHERE _visible_at <= {now} AND (_replaced_at IS NULL OR _replaced_at > {now}))
         WHERE {"true" if source.keeps_deletions else "NOT _gone"}"""
 
 
@@ -251,11 +264,12 @@ def land_files(oracle: Oracle, table: str, listing: str) -> None:
     lines = "STRUCT(line BIGINT, fields VARCHAR[])[]"
     _function(oracle.db, "read_lines", lambda path: list(read_lines((objects / path).read_bytes())), ["VARCHAR"], lines)
     source = Versioned(listing, ("key",), "", ("key VARCHAR", "path VARCHAR"))
+    _load(oracle, source)
     oracle.db.execute("CREATE TEMP TABLE files (key VARCHAR, path VARCHAR, etag VARCHAR, _at TIMESTAMP)")
     for at in oracle.instants:
         oracle.db.execute(f"""
             INSERT INTO files SELECT key, path, etag(path), {_stamp(at)}
-            FROM ({_shown(oracle.dataset / listing, source, at)}) AS shown
+            FROM ({_shown(source, at)}) AS shown
             WHERE regexp_matches(key, '^erp-export/inventory/[^/]+/inventory\\.csv$')
                 AND (key, etag(path)) NOT IN (SELECT (key, etag) FROM files)""")
     oracle.db.execute("""
@@ -354,21 +368,19 @@ def write(oracle: Oracle, out: Path) -> None:
             ]
             file = _text(out / layer / f"{table}.parquet")
             oracle.db.execute(f"COPY (SELECT {', '.join(zoned)} FROM {table}) TO {file} (FORMAT parquet)")
-    refused = {table: dict(_refused(oracle.db, table)) for table in sorted(SILVER)}
+    refused = {table: dict(_refused(oracle.db, table)) for table in SILVER}
     counts = {
         "landed": oracle.landed,
         "rejected": oracle.rejected,
-        "quarantined": {table: _count(oracle.db, f"{table}_judged WHERE _broken <> []") for table in sorted(SILVER)},
+        "quarantined": {table: _count(oracle.db, f"{table}_judged WHERE _broken <> ''") for table in SILVER},
     }
     (out / "quarantine.json").write_text(json.dumps(refused, indent=2) + "\n", encoding="utf-8")
     (out / "counts.json").write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
 
 
 def _refused(db: duckdb.DuckDBPyConnection, table: str) -> list[Any]:
-    query = (
-        f"SELECT rule, count(*) FROM (SELECT unnest(_broken) AS rule FROM {table}_judged) GROUP BY rule ORDER BY rule"
-    )
-    return db.execute(query).fetchall()
+    rules = f"SELECT unnest(string_split(_broken, ' ')) AS rule FROM {table}_judged WHERE _broken <> ''"
+    return db.execute(f"SELECT rule, count(*) FROM ({rules}) GROUP BY rule ORDER BY rule").fetchall()
 
 
 def _count(db: duckdb.DuckDBPyConnection, rows: str) -> int:
@@ -389,8 +401,9 @@ def main() -> None:
     overlaps = {name: float(seconds) for name, _, seconds in (each.partition("=") for each in given.overlap)}
     if unknown := overlaps.keys() - VERSIONED.keys():
         parser.error(f"no table with a timestamp cursor: {', '.join(unknown)}")
-    with tempfile.TemporaryDirectory() as scratch, duckdb.connect(f"{scratch}/oracle.duckdb") as db:
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect() as db:
         db.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'; SET preserve_insertion_order = false")
+        db.execute(f"SET temp_directory = {_text(scratch)}")
         oracle = Oracle(given.dataset, instants, overlaps, db)
         compute(oracle)
         write(oracle, given.out)

@@ -7,7 +7,7 @@ CREATE MACRO mail(x) AS lower(plain(x));
 CREATE MACRO money(x) AS try_cast(x AS DECIMAL(18, 2));
 CREATE MACRO month(x) AS strftime(x, '%Y-%m');
 CREATE MACRO required(rule, x) AS CASE WHEN x IS NULL THEN rule || ':required' END;
-CREATE MACRO broken(rules) AS list_filter(rules, lambda rule: rule IS NOT NULL);
+CREATE MACRO broken(rules) AS coalesce(array_to_string(rules, ' '), '');
 -- a version's rules, and those of a deletion
 CREATE MACRO judged(deleted, rules, when_deleted) AS CASE WHEN deleted THEN broken(when_deleted) ELSE broken(rules) END;
 CREATE MACRO money_type(rule, raw, x) AS CASE WHEN raw IS NOT NULL AND x IS NULL THEN rule || ':type' END;
@@ -27,12 +27,12 @@ CREATE MACRO instant_rule(rule, raw) AS CASE WHEN plain(raw) IS NULL THEN rule |
 -- The newest accepted version of each key; nothing where that is a deletion.
 CREATE MACRO newest(judged) AS TABLE
     SELECT * FROM (
-        SELECT * FROM query_table(judged) WHERE _broken = []
+        SELECT * FROM query_table(judged) WHERE _broken = ''
         QUALIFY 1 = row_number() OVER (PARTITION BY _key ORDER BY _cursor DESC, _at DESC, _row_id DESC))
     WHERE NOT _deleted;
 -- Two versions of one key with one cursor from one run: only Headwater's hash could tell the newer.
 CREATE MACRO undecided(judged) AS TABLE
-    SELECT _key::VARCHAR AS key FROM query_table(judged) WHERE _broken = [] AND _row_id IS NULL
+    SELECT _key::VARCHAR AS key FROM query_table(judged) WHERE _broken = '' AND _row_id IS NULL
     GROUP BY _key, _cursor, _at HAVING count(*) > 1;
 
 -- Silver: parents
