@@ -36,12 +36,17 @@ _SAIL = {
 
 
 class EmbeddedEngine:
-    """An `Engine` in this process, for a lake on the local disk."""
+    """An `Engine` in this process, for a lake on the local disk.
 
-    def __init__(self, lake: str) -> None:
+    Without a `session` it starts Sail when one is first needed, and ends it at `close`.
+    """
+
+    def __init__(self, lake: str, session: SparkSession | None = None) -> None:
         if "://" in lake:
             raise LakeError(f"{lake}: the embedded engine keeps its lake on the local disk; set `lake:` to a folder")
         self._lake = Path(lake)
+        self._given = session
+        self._server: Any = None
         self._starting = threading.Lock()
         self._merging: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -53,6 +58,8 @@ class EmbeddedEngine:
 
     @cached_property
     def _session(self) -> SparkSession:
+        if self._given is not None:
+            return self._given
         for name, value in _SAIL.items():
             os.environ.setdefault(name, value)
         from pysail.spark import SparkConnectServer
@@ -66,7 +73,7 @@ class EmbeddedEngine:
 
     def close(self) -> None:
         """End the session and its server, if they were started."""
-        if "_session" in self.__dict__:
+        if self._server is not None:
             self._session.stop()
             self._server.stop()
 

@@ -13,7 +13,7 @@ from headwater.contracts import Contract
 from headwater.engine import Commit, Head, Staged, Table
 from headwater.errors import BalanceBroken
 from headwater.quality import evidence
-from headwater.quality.newest import END, newest
+from headwater.quality.newest import END, looked_up, newest
 from headwater.quality.rules import RULES, judged, reasons
 from headwater.quality.shares import BatchShares, shares
 from headwater.quality.typed import VERSION_COLUMNS, typed
@@ -165,7 +165,9 @@ class Build:
                 *VERSION_COLUMNS,
                 F.col(RULES).alias("rules"),
                 F.col("_reason").alias("reason"),
-                F.to_json(F.struct(*(F.col(name).cast("string") for name in self.contract.key))).alias("key"),
+                F.to_json(F.struct(*(F.col(name).cast("string").alias(name) for name in self.contract.key))).alias(
+                    "key"
+                ),
             )
             parts = [self._with_records(versions, name) for name in self.function.versions if name in self._inputs]
             rows = pa.concat_tables(parts)
@@ -175,8 +177,10 @@ class Build:
     def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
         contract = self.context.contracts[name]
         record = F.to_json(F.struct(*contract.column_names)).alias("raw")
-        bronze = self._read(name).select("_row_id", record)
-        joined = versions.where(F.col("_input") == name).join(bronze, "_row_id")
+        wanted = versions.where(F.col("_input") == name)
+        # Refused versions are few: without looking them up first, the join would sort the JSON of all that landed.
+        bronze = looked_up(self._read(name), "_row_id", wanted).select("_row_id", record)
+        joined = wanted.join(bronze, "_row_id")
         named = joined.withColumnRenamed("_input", "input").select(*QUARANTINE.names)
         return named.toArrow().cast(QUARANTINE)
 

@@ -1,0 +1,164 @@
+"""What lands in Bronze becomes Silver: every row once, each with one end."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from tests.frames import at
+from tests.lake import Lake
+
+from headwater.contracts import Contracts
+from headwater.errors import SourceUnavailable
+
+pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
+
+
+@pytest.fixture
+def lake(tmp_path: Path, spark: SparkSession, contracts: Contracts) -> Lake:
+    return Lake(tmp_path, spark, contracts)
+
+
+def order(number: int, changed: str, **values: Any) -> dict[str, Any]:
+    row = {
+        "order_id": f"O{number}",
+        "customer_id": "C1",
+        "product_id": "P1",
+        "order_date": at("2024-10-31 10:00"),
+        "quantity": 2,
+        "amount": Decimal("10.00"),
+        "currency": "USD",
+        "status": "PAID",
+        "last_modified_ts": at(changed),
+    }
+    return row | values
+
+
+def customer(name: str, changed: str = "2024-10-30") -> dict[str, Any]:
+    return {"customer_id": name, "email": f" {name}@Example.COM ", "last_modified_ts": at(changed)}
+
+
+def product(changed: str = "2024-10-30") -> dict[str, Any]:
+    return {"product_id": "P1", "name": "Lamp", "category": "Home", "last_modified_ts": at(changed)}
+
+
+def parents(lake: Lake, *customers: dict[str, Any]) -> None:
+    lake.land("snowflake_products", product(), until="2024-11-01")
+    lake.land("snowflake_customers", *(customers or [customer("C1")]), until="2024-11-01")
+    rate = {"date": at("2024-10-31").date(), "base_currency": "EUR", "quote_currency": "USD"}
+    lake.land(
+        "fx_vendor_rates", rate | {"rate": Decimal("1.1"), "as_of_time": at("2024-10-31 15:00")}, until="2024-11-01"
+    )
+    for table in ("products", "customers", "fx_rates"):
+        lake.build(table, until="2024-11-01")
+
+
+def test_a_row_told_again_within_the_overlap_is_landed_once(lake: Lake) -> None:
+    first = lake.land("snowflake_orders", order(1, "2024-10-31 23:30"), until="2024-11-01")
+    again = lake.land("snowflake_orders", order(1, "2024-10-31 23:30"), until="2024-11-01 00:10")
+
+    assert (first.terms["landed"], again.terms["landed"], again.terms["repeated"]) == (1, 0, 1)
+    assert again.outcome == "unchanged"
+    assert lake.rows("snowflake_orders", "order_id") == [("O1",)]
+
+
+def test_a_row_that_its_source_tells_twice_is_landed_once(lake: Lake) -> None:
+    report = lake.land("snowflake_orders", *[order(1, "2024-10-31")] * 3, order(2, "2024-10-31"), until="2024-11-01")
+
+    assert report.terms == {"read": 4, "landed": 2, "repeated": 2, "rejected": 0}
+    assert lake.rows("snowflake_orders", "order_id") == [("O1",), ("O2",)]
+
+
+def test_a_row_committed_late_is_found_by_the_overlap(lake: Lake) -> None:
+    known, late = order(1, "2024-10-31 23:59"), order(2, "2024-10-31 23:20")
+    lake.land("snowflake_orders", known, until="2024-11-01")
+    report = lake.land("snowflake_orders", known, late, until="2024-11-01 00:10")
+
+    assert (report.terms["landed"], report.terms["repeated"]) == (1, 1)
+
+
+def test_windows_before_a_failure_stay_landed_and_the_next_run_begins_there(lake: Lake) -> None:
+    told = [order(1, "2024-10-01"), order(2, "2024-10-20"), order(3, "2024-10-21")]
+    windows = [at("2024-10-10")]
+    with pytest.raises(SourceUnavailable, match="the line broke"):
+        lake.land("snowflake_orders", *told, until="2024-11-01", windows=windows, fails_after=1)
+    assert lake.rows("snowflake_orders", "order_id") == [("O1",)]
+
+    lake.land("snowflake_orders", *told, until="2024-11-01", windows=windows)
+    assert lake.rows("snowflake_orders", "order_id") == [("O1",), ("O2",), ("O3",)]
+
+
+def test_the_newest_version_of_an_order_stands_and_every_version_has_an_end(lake: Lake) -> None:
+    parents(lake)
+    lake.land(
+        "snowflake_orders",
+        order(1, "2024-10-31 10:00", status="PLACED"),
+        order(1, "2024-10-31 12:00", status="SHIPPED"),
+        order(2, "2024-10-31 11:00"),
+        until="2024-11-01",
+    )
+    report = lake.build("orders", until="2024-11-01")
+
+    assert lake.rows("orders", "order_id", "status", "amount_usd") == [
+        ("O1", "SHIPPED", Decimal("10.00")),
+        ("O2", "PAID", Decimal("10.00")),
+    ]
+    assert report.terms == {
+        "new": 3, "retried": 0, "accepted": 2, "deleted": 0, "superseded": 1, "quarantined": 0, "recomputed": 0, "rows": 2,
+    }  # fmt: skip
+
+
+def test_a_refused_row_lies_in_quarantine_with_every_rule_in_words_and_its_record(lake: Lake) -> None:
+    parents(lake)
+    good = [order(number, "2024-10-31") for number in range(1, 100)]
+    lake.land("snowflake_orders", *good, order(100, "2024-10-31", quantity=-1, currency=None), until="2024-11-01")
+    report = lake.build("orders", until="2024-11-01")
+
+    assert (report.outcome, report.terms["accepted"], report.terms["quarantined"]) == ("committed", 99, 1)
+    [refused] = lake.quarantine("orders")
+    assert refused["rules"] == ["quantity:range", "currency:required"]
+    assert refused["reason"] == "quantity is not at least 0; currency is missing"
+    assert json.loads(refused["key"]) == {"order_id": "O100"}
+    assert json.loads(refused["raw"])["quantity"] == -1
+
+
+def test_an_orphan_is_released_when_its_parent_arrives(lake: Lake) -> None:
+    parents(lake)
+    good = [order(number, "2024-10-31") for number in range(1, 100)]
+    lake.land("snowflake_orders", *good, order(100, "2024-10-31", customer_id="C2"), until="2024-11-01")
+    lake.build("orders", until="2024-11-01")
+    assert [each["rules"] for each in lake.quarantine("orders")] == [["customer_id:reference"]]
+
+    lake.land("snowflake_customers", customer("C2", "2024-11-01 05:00"), until="2024-11-02")
+    lake.build("customers", until="2024-11-02")
+    report = lake.build("orders", until="2024-11-02")
+
+    assert {term: report.terms[term] for term in ("new", "retried", "accepted", "quarantined")} == {
+        "new": 0, "retried": 1, "accepted": 1, "quarantined": 0,
+    }  # fmt: skip
+    assert lake.quarantine("orders") == []
+    assert len(lake.rows("orders", "order_id")) == 100
+
+
+def test_a_source_whose_every_row_is_refused_publishes_nothing(lake: Lake) -> None:
+    parents(lake)
+    lake.land("snowflake_orders", order(1, "2024-10-31"), until="2024-11-01")
+    lake.build("orders", until="2024-11-01")
+    version = lake.version("orders")
+
+    lake.land("snowflake_orders", order(2, "2024-11-01 05:00", quantity=-1), until="2024-11-02")
+    report = lake.build("orders", until="2024-11-02")
+
+    assert report.outcome == "gate failed"
+    assert "quantity" in report.reason
+    assert lake.version("orders") == version
+
+
+def test_without_a_change_of_its_inputs_a_table_is_left_alone(lake: Lake) -> None:
+    parents(lake)
+    version = lake.version("customers")
+
+    assert lake.build("customers", until="2024-11-05").outcome == "unchanged"
+    assert lake.version("customers") == version

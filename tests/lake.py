@@ -1,0 +1,127 @@
+"""A lake in a temporary folder whose sources are rows that a test tells."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from tests.frames import at
+
+from headwater.config import Settings, load_settings
+from headwater.contracts import Contract, Contracts
+from headwater.engine.embedded import EmbeddedEngine
+from headwater.errors import SourceUnavailable
+from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
+from headwater.quality.gate import Gate
+from headwater.quality.limits import load_limits
+from headwater.run.bronze import Landing
+from headwater.run.build import Build
+from headwater.run.context import Context
+from headwater.run.events import Observer
+from headwater.run.report import TableReport
+from headwater.run.tables import lake_table
+from headwater.state import LocalState
+from headwater.transform.table import load_tables
+
+PROJECT = Path(__file__).parent.parent
+
+
+@dataclass
+class Told(Extractor):
+    """A source that has exactly the rows told, each visible from the instant of its cursor."""
+
+    contract: Contract
+    rows: Sequence[Mapping[str, Any]]
+    windows: Sequence[datetime] = ()
+    fails_after: int | None = None
+    asked: list[Position] = field(default_factory=list)
+    source = "test"
+
+    def check(self) -> str:
+        return "told by a test"
+
+    def partitions(self, since: Position, until: datetime) -> list[Partition]:
+        self.asked.append(since)
+        edges = [since.watermark, *(each for each in self.windows if each < until), until]
+        return [TimeWindow(start, end) for start, end in itertools.pairwise(edges) if end is not None]
+
+    def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
+        assert isinstance(partition, TimeWindow)
+        cursor = str(self.contract.cursor)
+        due = [
+            row
+            for row in self.rows
+            if (partition.start is None or row[cursor] >= partition.start) and row[cursor] < partition.end
+        ]
+        schema = self.contract.arrow_schema
+        for number, row in enumerate(due):
+            if self.fails_after is not None and number >= self.fails_after:
+                raise SourceUnavailable(self.source, "the line broke")
+            yield pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
+
+
+class Lake:
+    """Runs single steps of a run over a lake of its own."""
+
+    def __init__(self, folder: Path, spark: SparkSession, contracts: Contracts, *observers: Observer) -> None:
+        self.folder, self.contracts = folder, contracts
+        self.engine = EmbeddedEngine(str(folder / "lake"), spark)
+        limits = load_limits(PROJECT / "config" / "dq.yaml", contracts)
+        self._context = Context(
+            run_id="run-0",
+            at=at("2024-11-01"),
+            settings=_settings(folder),
+            contracts=contracts,
+            functions=load_tables(),
+            engine=self.engine,
+            state=LocalState(folder / "state"),
+            gate=Gate(limits.timeout),
+            limits=limits,
+            observers=observers,
+        )
+        self._runs = 0
+
+    def land(self, table: str, *rows: Mapping[str, Any], until: str, **source: Any) -> TableReport:
+        """Let a source tell these rows to a run at `until`."""
+        contract = self.contracts[table]
+        return Landing(self._next(until), contract, Told(contract, rows, **source)).run()
+
+    def build(self, table: str, until: str) -> TableReport:
+        """Build a Silver or Gold table in a run at `until`."""
+        context = self._next(until)
+        return Build(context, context.functions[table], self.contracts[table]).run()
+
+    def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
+        """The rows of a table as it stands, in the order of their values."""
+        place = lake_table(self.contracts[table])
+        head = self.engine.head(place)
+        told = self.engine.read(place, head.version if head else None).select(*columns).toArrow().to_pylist()
+        return sorted(
+            (tuple(row.values()) for row in told), key=lambda row: [(value is None, str(value)) for value in row]
+        )
+
+    def version(self, table: str) -> int | None:
+        head = self.engine.head(lake_table(self.contracts[table]))
+        return head.version if head else None
+
+    def quarantine(self, table: str) -> list[dict[str, Any]]:
+        from headwater.run.tables import quarantine_table
+
+        place = quarantine_table(self.contracts[table])
+        head = self.engine.head(place)
+        return [] if head is None else self.engine.read(place, head.version).toArrow().to_pylist()
+
+    def _next(self, until: str) -> Context:
+        self._runs += 1
+        return dataclasses.replace(self._context, run_id=f"run-{self._runs}", at=at(until))
+
+
+def _settings(folder: Path) -> Settings:
+    file = folder / "config.yaml"
+    file.write_text("engine: embedded\n", encoding="utf-8")
+    return load_settings(file, environment={})
