@@ -69,6 +69,19 @@ def with_outdone(
     return rows.withColumn(_OUTDONE, among & _member(outdone)(*_identity()))
 
 
+def looked_up(rows: DataFrame, column: str, wanted: DataFrame, most_wanted: int = _MOST_OUTDONE) -> DataFrame:
+    """Those of the rows whose `column` is among that of `wanted`, and by chance a few more: what a join should sort.
+
+    `wanted` is read here, by that column. Where it has very many rows, nothing is left out.
+    """
+    hashes = _hashes(wanted.select(F.xxhash64(column)))
+    if hashes.size == 0:
+        return rows.where(F.lit(False))
+    if hashes.size > most_wanted:
+        return rows
+    return rows.where(_member(hashes)(F.xxhash64(column)))
+
+
 def _sorted(rows: DataFrame, contract: Contract, among: Expression) -> DataFrame:
     asked = among & _has_key(contract)
     ranked = rows.withColumn("_asked", asked).withColumn("_rank", _rank(contract, ["_asked"]))

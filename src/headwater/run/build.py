@@ -176,11 +176,12 @@ class Build:
 
     def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
         contract = self.context.contracts[name]
-        record = F.to_json(F.struct(*contract.column_names)).alias("raw")
+        record = F.struct(*contract.column_names).alias("raw")
         wanted = versions.where(F.col("_input") == name)
-        # Refused versions are few: without looking them up first, the join would sort the JSON of all that landed.
+        # Refused versions are few: the join should sort only them, and only they become JSON, which is dear (an engine
+        # that is asked for it before the join makes it of all that landed).
         bronze = looked_up(self._read(name), "_row_id", wanted).select("_row_id", record)
-        joined = wanted.join(bronze, "_row_id")
+        joined = wanted.join(bronze, "_row_id").withColumn("raw", F.to_json("raw"))
         named = joined.withColumnRenamed("_input", "input").select(*QUARANTINE.names)
         return named.toArrow().cast(QUARANTINE)
 
