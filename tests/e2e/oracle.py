@@ -388,6 +388,16 @@ def _count(db: duckdb.DuckDBPyConnection, rows: str) -> int:
     return int(counted[0]) if counted else 0
 
 
+def answer(dataset: Path, out: Path, instants: list[datetime], overlaps: dict[str, float] | None = None) -> None:
+    """Write to `out` what a lake of this dataset must hold after runs at these instants, oldest first."""
+    with tempfile.TemporaryDirectory() as scratch, duckdb.connect() as db:
+        db.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'; SET preserve_insertion_order = false")
+        db.execute(f"SET temp_directory = {_text(scratch)}")
+        oracle = Oracle(dataset, instants, overlaps or {}, db)
+        compute(oracle)
+        write(oracle, out)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The independent answer to what a lake must hold.")
     parser.add_argument("dataset", type=Path)
@@ -401,12 +411,7 @@ def main() -> None:
     overlaps = {name: float(seconds) for name, _, seconds in (each.partition("=") for each in given.overlap)}
     if unknown := overlaps.keys() - VERSIONED.keys():
         parser.error(f"no table with a timestamp cursor: {', '.join(unknown)}")
-    with tempfile.TemporaryDirectory() as scratch, duckdb.connect() as db:
-        db.execute("SET TimeZone = 'UTC'; SET memory_limit = '2GB'; SET preserve_insertion_order = false")
-        db.execute(f"SET temp_directory = {_text(scratch)}")
-        oracle = Oracle(given.dataset, instants, overlaps, db)
-        compute(oracle)
-        write(oracle, given.out)
+    answer(given.dataset, given.out, instants, overlaps)
 
 
 if __name__ == "__main__":
