@@ -9,6 +9,9 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from deltalake import DeltaTable
+from pyarrow.dataset import Dataset
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from headwater.contracts import Contracts
 from headwater.errors import HeadwaterError
@@ -43,7 +46,7 @@ class LakeQuery:
         self._connection.execute("SET TimeZone = 'UTC'")
         for number, (table, handle) in enumerate(self._handles.items()):
             self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.schema}")
-            self._connection.register(f"_dataset_{number}", handle.to_pyarrow_dataset())
+            self._connection.register(f"_dataset_{number}", _dataset(table, handle))
             view = f'CREATE VIEW {table.full_name} AS SELECT * FROM "_dataset_{number}"'  # noqa: S608 - names are ours
             self._connection.execute(view)
         present = {table.schema for table in self._handles}
@@ -108,6 +111,16 @@ class LakeQuery:
                 return f"{table.full_name} has not been written yet; a run writes it"
         near = _nearest(wanted, self._handles)
         return f"no table {wanted}" + (f"; did you mean {near}?" if near else "; `query` without SQL lists the tables")
+
+
+def _dataset(table: LakeTable, handle: DeltaTable) -> Dataset:
+    """A table's files with its partition values; on the local disk they are read without going through Python.
+
+    (A scan that a LIMIT left behind would call into an interpreter that is gone by then.)
+    """
+    if "://" in table.uri:
+        return handle.to_pyarrow_dataset()
+    return handle.to_pyarrow_dataset(filesystem=SubTreeFileSystem(table.uri, LocalFileSystem()))
 
 
 def _nearest(wanted: str, tables: Sequence[LakeTable] | dict[LakeTable, Any]) -> str | None:
