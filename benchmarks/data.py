@@ -64,6 +64,10 @@ class Volumes:
     accounts: int
     events: int
 
+    @property
+    def order_versions(self) -> int:
+        return self.orders + (self.orders + 6) // 10
+
     @classmethod
     def of(cls, scale: float) -> "Volumes":
         return cls(

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     volumes = Volumes.of(given.scale)
     print(
-        f"reference job at scale {given.scale:g}: {volumes.orders * 11 // 10:,} versions of {volumes.orders:,} orders, "
+        f"reference job at scale {given.scale:g}: {volumes.order_versions:,} versions of {volumes.orders:,} orders, "
         f"{volumes.events:,} events, {volumes.customers:,} customers, {volumes.accounts:,} accounts",
         flush=True,
     )
