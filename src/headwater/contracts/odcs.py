@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import yaml
-from jsonschema import Draft201909Validator
-from jsonschema.exceptions import best_match
+from jsonschema_rs import Draft201909Validator
 
 from headwater.contracts.contract import Column, Contract, ForeignKey, Layer
 from headwater.contracts.types import arrow_type
@@ -37,7 +36,7 @@ def load_contracts(folder: Path) -> Contracts:
         ConfigurationError: a file is not ODCS v3.1, names a missing column, or two files share a name; the message
             names the file and the key.
     """
-    standard = _standard()
+    standard = Draft201909Validator(json.loads(_standard().read_text(encoding="utf-8")))
     contracts: dict[str, Contract] = {}
     for layer in _LAYERS:
         for path in sorted((folder / layer).glob("*.yaml")):
@@ -54,12 +53,12 @@ def load_contracts(folder: Path) -> Contracts:
     return contracts
 
 
-def _standard() -> Draft201909Validator:
+def _standard() -> Path:
     """The standard's JSON schema, from the package that carries it; importing its models would cost half a second."""
     package = find_spec("open_data_contract_standard")
     if package is None or package.origin is None:
         raise ConfigurationError("the package open-data-contract-standard is not installed; run `make` to install it")
-    return Draft201909Validator(json.loads(Path(package.origin).with_name("schema.json").read_text(encoding="utf-8")))
+    return Path(package.origin).with_name("schema.json")
 
 
 def _contract(path: Path, layer: Layer, standard: Draft201909Validator) -> Contract:
@@ -93,10 +92,22 @@ def _document(path: Path, standard: Draft201909Validator) -> _Node:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - both are safe loaders
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    if (broken := best_match(standard.iter_errors(document))) is not None:
-        key = broken.json_path.removeprefix("$").removeprefix(".") or "the document"
-        raise ConfigurationError(f"{path}: {key}: {broken.message[:300]}; see the Open Data Contract Standard, v3.1")
+    document = json.loads(json.dumps(document, default=str))  # YAML has dates, the standard has text
+    if not standard.is_valid(document):
+        raise ConfigurationError(f"{path}: {_explained(document)}; see the Open Data Contract Standard, v3.1")
     return cast("_Node", document)
+
+
+def _explained(document: object) -> str:
+    """The complaint that helps most; the validator that finds it takes a second for all contracts, so only now."""
+    from jsonschema import Draft201909Validator as Explaining
+    from jsonschema.exceptions import best_match
+
+    broken = best_match(Explaining(json.loads(_standard().read_text(encoding="utf-8"))).iter_errors(document))
+    if broken is None:
+        return "not a contract of the standard"
+    key = broken.json_path.removeprefix("$").removeprefix(".") or "the document"
+    return f"{key}: {broken.message[:300]}"
 
 
 def _text(path: Path, key: str, value: object) -> str:
