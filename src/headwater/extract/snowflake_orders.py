@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,6 +39,12 @@ _LOGIN_TIMEOUT_S = 20
 _NETWORK_TIMEOUT_S = 120
 _BATCH_ROWS = 50_000
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+
+# The client's Arrow code takes its first steps under a C++ lock that calls Python: two threads that take them at once
+# wait for each other for ever, one with that lock and one with the interpreter's.
+_FIRST_STEPS = threading.Lock()
+_STEPS_TAKEN = threading.Event()
+_FIRST_ANSWER = "SELECT 1, 1.5, CURRENT_TIMESTAMP()"
 
 _NO_WAREHOUSE = 606
 _NOT_THERE_OR_NO_RIGHT = frozenset({2003, 2043, 3001, 2140})
@@ -130,6 +137,7 @@ class SnowflakeExtractor(Extractor):
         except errors.Error as error:
             raise self._refused(error) from error
         try:
+            _take_first_steps(connection)
             yield connection.cursor()
         except errors.Error as error:
             raise self._told(error) from error
@@ -204,6 +212,20 @@ class SnowflakeExtractor(Extractor):
     def _unanswered(self, error: object) -> str:
         where = self._settings.host or self._settings.account
         return f"{where} did not answer while reading {self._place}: {scrubbed(error, self._secret)}"
+
+
+def _take_first_steps(connection: "SnowflakeConnection") -> None:
+    """Have the client read an answer as rows and as Arrow, once in this process, while no other thread does."""
+    with _FIRST_STEPS:
+        if _STEPS_TAKEN.is_set():
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(_FIRST_ANSWER)
+            cursor.fetchone()
+            cursor.execute(_FIRST_ANSWER)
+            for _ in cursor.fetch_arrow_batches():
+                pass
+        _STEPS_TAKEN.set()
 
 
 def _between(column: str, start: datetime | None, end: datetime) -> tuple[str, tuple[Any, ...]]:
