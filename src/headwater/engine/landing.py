@@ -22,10 +22,14 @@ def write_once(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     read = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            read += batch.num_rows
-            writer.write_batch(batch)
+    try:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for batch in batches:
+                read += batch.num_rows
+                writer.write_batch(batch)
+    except BaseException:
+        path.unlink(missing_ok=True)  # the stream broke off: half of it is nothing
+        raise
     if read == 0:
         path.unlink()
         return 0, 0
