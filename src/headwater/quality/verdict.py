@@ -62,6 +62,11 @@ class Verdict:
     def warnings(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if not check.success and check.severity == "warning")
 
+    @property
+    def why(self) -> str:
+        """What was observed by every critical check that failed, as one text."""
+        return "; ".join(f"{check.rule}: {check.detail}" for check in self.failed) or "no check was made"
+
     def require(self) -> None:
         """Go on only with a candidate that may be published.
 
@@ -69,9 +74,8 @@ class Verdict:
             GateFailed: names the table and every critical check that failed, with what was observed and its limit.
         """
         if not self.success:
-            said = "; ".join(f"{check.rule}: {check.detail}" for check in self.failed) or "no check was made"
             raise GateFailed(
-                f"{self.table} keeps its version: {said}. Mend the source, or the limit in config/dq.yaml, and run again"
+                f"{self.table} keeps its version: {self.why}. Mend the source, or the limit in config/dq.yaml, and run again"
             )
 
 

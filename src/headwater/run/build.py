@@ -1,7 +1,7 @@
 """Recomputes a Silver or Gold table from recorded versions of its inputs, and publishes it if the gate lets it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -233,7 +233,7 @@ class Build:
         report = TableReport(name, self.contract.layer, "committed", terms, bytes=staged.bytes, checks=checks)
         if not verdict.success:
             context.engine.discard(self._table, staged)
-            return _refused(report, verdict)
+            return replace(report, outcome="gate failed", bytes=0, reason=verdict.why)
         metadata = {
             "run_id": context.run_id,
             "at": context.at.isoformat(),
@@ -243,9 +243,7 @@ class Build:
         context.emit(Committing(name, txn))
         version = context.engine.replace(self._table, staged, Commit(self._table.app_id, txn, self._inputs, metadata))
         context.emit(Committed(name, version, txn))
-        return TableReport(
-            name, self.contract.layer, "committed", terms, bytes=staged.bytes, version=version, checks=checks
-        )
+        return replace(report, version=version)
 
     def _keep_evidence(self, verdict: Verdict, txn: int) -> tuple[Mapping[str, Any], ...]:
         rows = evidence.rows(verdict, self.context.run_id, txn, self.context.at)
@@ -255,10 +253,3 @@ class Build:
         )
         self.context.engine.overwrite(EVIDENCE, rows, where)
         return tuple(rows.select(["rule", "severity", "observed", "limit", "success", "detail"]).to_pylist())
-
-
-def _refused(report: TableReport, verdict: Verdict) -> TableReport:
-    said = "; ".join(f"{check.rule}: {check.detail}" for check in verdict.failed) or "no check was made"
-    return TableReport(
-        report.table, report.layer, "gate failed", report.terms, bytes=0, reason=said, checks=report.checks
-    )
