@@ -119,7 +119,8 @@ def run(typed: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("HEADWATER_", "VIRTUAL_ENV", "PYTEST_"))
+        if not name.startswith(("HEADWATER_", "VIRTUAL_ENV", "PYTEST_", "MAKE", "MFLAGS"))
+        and name != "ARGS"  # what make was given for these tests
     }
     environment["PATH"] = os.pathsep.join(each for each in os.get_exec_path() if Path(each) != own)
     environment["PYTHONPATH"] = str(folder / "src")  # what a page adds counts, though the environment is the project's
