@@ -11,7 +11,6 @@ from pathlib import Path
 from time import perf_counter, process_time
 from unittest.mock import patch
 
-import pyarrow as pa
 import yaml
 
 from benchmarks.data import END
@@ -58,18 +57,9 @@ class _OpenGate:
         return Verdict(candidate.contract.table, (Check("not judged", "warning", None, "", success=True),))
 
 
-class _NothingCounted:
-    """Stands in the place of the shares by which the gate judges a batch."""
-
-    def __init__(self, *_: object) -> None: ...
-
-    def toArrow(self) -> pa.Table:  # noqa: N802 - PySpark's name
-        return pa.table({"rules": pa.array([], pa.string()), "rows": pa.array([], pa.int64())})
-
-
 @contextmanager
 def _ungated() -> Iterator[None]:
-    with patch("headwater.run.execute.Gate", _OpenGate), patch("headwater.run.build.shares", _NothingCounted):
+    with patch("headwater.run.execute.Gate", _OpenGate):
         yield
 
 

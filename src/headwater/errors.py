@@ -14,6 +14,8 @@
 A message says what happened, where, and how to fix it, in one sentence or two, and never holds a credential.
 """
 
+import errno
+
 
 class HeadwaterError(Exception):
     """The root: anything below it is shown to people as its message alone."""
@@ -61,3 +63,14 @@ class LakeError(HeadwaterError):
 
 class SandboxError(HeadwaterError):
     """A stand-in does not start, stop or answer."""
+
+
+def disk_is_full(error: BaseException, place: object) -> str:
+    """What to do if an error comes of a full disk, whichever library met it; empty for any other."""
+    said = str(error)
+    if getattr(error, "errno", None) == errno.ENOSPC or any(words in said for words in _NO_SPACE):
+        return f"the disk is full at {place}: make room there and run again; nothing half-written counts"
+    return ""
+
+
+_NO_SPACE = ("No space left on device", "os error 28")

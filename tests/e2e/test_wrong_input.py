@@ -1,8 +1,11 @@
 """What people and sources get wrong: each has its message, and leaves nothing half-written."""
 
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,7 +16,7 @@ import psycopg
 import pytest
 import yaml
 from tests.e2e import driver
-from tests.e2e.tiny import PROJECT, T0, Lake, headwater, write_tiny
+from tests.e2e.tiny import PROJECT, T0, Lake, everything, headwater, write_tiny
 
 from headwater import sandbox
 from headwater.sandbox import Status
@@ -126,6 +129,49 @@ def test_a_source_that_is_down_holds_up_none_of_the_others(sources, tmp_path):
         lake = Lake.beside(sources, tmp_path / "lake", data_sources={"redshift": {"port": port}})
 
         refused(lake, "redshift_behavior", f"127.0.0.1:{port} did not answer")
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """A file system of its own at `place`, of a few bytes."""
+    place.mkdir()
+    as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=777", "headwater", str(place)]
+    subprocess.run([*as_root, *mount], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*as_root, "umount", str(place)], check=True)
+
+
+def enlarge(place: Path, size: str) -> None:
+    as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    subprocess.run([*as_root, "mount", "-o", f"remount,size={size}", str(place)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a small file system as Linux does")
+def test_a_full_disk_is_named_and_nothing_but_room_was_missing(sources, tmp_path):
+    plenty = Lake.beside(sources, tmp_path / "plenty")
+    assert ended(plenty) == 0
+
+    refusals = 0
+    with small_disk(tmp_path / "small", "300k"):
+        lake = Lake.beside(sources, tmp_path / "small" / "lake")
+        for size in range(300, 6_000, 300):
+            enlarge(tmp_path / "small", f"{size}k")
+            made = headwater("run", "--config", str(lake.config), *AT, cwd=lake.folder)
+            if made.returncode == 0:
+                break
+            said = made.stdout + made.stderr
+            assert made.returncode == 1, said
+            assert "the disk is full" in said
+            assert str(tmp_path / "small") in said
+            assert "Traceback" not in said
+            assert "defect" not in said
+            refusals += 1
+
+        assert refusals >= 3
+        assert everything(lake) == everything(plenty)
 
 
 def with_contracts(lake: Lake, table: str, column: dict[str, Any]) -> Path:

@@ -16,7 +16,7 @@ from headwater.contracts import Column, Contract, ForeignKey
 from headwater.errors import ConfigurationError
 from headwater.quality.newest import newest
 from headwater.quality.rules import in_words, judged, reasons, rule_names
-from headwater.quality.shares import BatchShares, shares
+from headwater.quality.shares import BatchShares
 from headwater.quality.typed import typed
 
 NOON = datetime(2024, 11, 1, 12, tzinfo=UTC)
@@ -271,23 +271,23 @@ def model(versions: Iterable[dict[str, Any]]) -> list[tuple[str]]:
 DRAWN = st.tuples(st.integers(0, 12), st.integers(0, 2), st.integers(0, 3), st.booleans(), st.booleans())
 
 
-@pytest.mark.parametrize("most_outdone", [1_000_000, 0], ids=["looked up", "sorted"])
+@pytest.mark.parametrize("most_contested", [1_000_000, 0], ids=["looked up", "sorted"])
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.lists(DRAWN, min_size=1, max_size=60))
 def test_the_newest_accepted_version_of_a_key_stands(
-    spark: SparkSession, most_outdone: int, drawn: list[tuple[int, int, int, bool, bool]]
+    spark: SparkSession, most_contested: int, drawn: list[tuple[int, int, int, bool, bool]]
 ) -> None:
     versions = [version(number, each) for number, each in enumerate(drawn)]
     rows = judged(sales(spark, *versions), SALES, {})
 
-    assert told(newest(rows, SALES, most_outdone), "_end") == model(versions)
+    assert told(newest(rows, SALES, F.lit(True), most_contested), "_end") == model(versions)
 
 
-@pytest.mark.parametrize("most_outdone", [1_000_000, 0], ids=["looked up", "sorted"])
-def test_versions_without_a_key_are_each_quarantined(spark: SparkSession, most_outdone: int) -> None:
+@pytest.mark.parametrize("most_contested", [1_000_000, 0], ids=["looked up", "sorted"])
+def test_versions_without_a_key_are_each_quarantined(spark: SparkSession, most_contested: int) -> None:
     rows = judged(sales(spark, {"sale_id": None}, {"sale_id": None}, {}, {}), SALES, {})
 
-    assert told(newest(rows, SALES, most_outdone), "_end") == [
+    assert told(newest(rows, SALES, F.lit(True), most_contested), "_end") == [
         ("quarantined",),
         ("quarantined",),
         ("superseded",),
@@ -308,7 +308,7 @@ def test_a_declared_column_breaks_ties_before_the_landing_order(spark: SparkSess
     )
     rows = judged(sales(spark, {"code": "ZZZ"}, {"code": "AAA", "_run_id": "run9"}, {"code": None}), tied, {})
 
-    assert told(newest(rows, tied), "_end") == [("accepted",), ("superseded",), ("superseded",)]
+    assert told(newest(rows, tied, F.lit(True)), "_end") == [("accepted",), ("superseded",), ("superseded",)]
 
 
 def test_many_contested_keys_each_keep_one_version(spark: SparkSession) -> None:
@@ -322,9 +322,14 @@ def test_many_contested_keys_each_keep_one_version(spark: SparkSession) -> None:
         F.lit("shop_sales").alias("_input"),
         F.lit(False).alias("is_deleted"),
         F.array().cast("array<string>").alias("_rules"),
+        F.lit(False).alias("_refused"),
     )
 
-    ends = newest(rows, SALES).groupBy("_end").agg(F.count(F.lit(1)).alias("n"), F.min("_row_id").alias("first"))
+    ends = (
+        newest(rows, SALES, F.lit(True))
+        .groupBy("_end")
+        .agg(F.count(F.lit(1)).alias("n"), F.min("_row_id").alias("first"))
+    )
 
     assert sorted(tuple(row.values()) for row in ends.toArrow().to_pylist()) == [
         ("accepted", keys, "r00040000"),
@@ -335,8 +340,10 @@ def test_many_contested_keys_each_keep_one_version(spark: SparkSession) -> None:
 # --- shares ---
 
 
-def test_a_refused_version_counts_unless_the_batch_has_a_newer_one(spark: SparkSession) -> None:
+@pytest.mark.parametrize("most_contested", [1_000_000, 0], ids=["looked up", "sorted"])
+def test_a_version_is_overtaken_by_a_newer_one_of_its_batch_alone(spark: SparkSession, most_contested: int) -> None:
     later = NOON + timedelta(minutes=5)
+    old, young = F.col("_run_id") == "run1", F.col("_run_id") == "run2"
     rows = sales(
         spark,
         {"sale_id": "mended", "quantity": -1},
@@ -346,18 +353,22 @@ def test_a_refused_version_counts_unless_the_batch_has_a_newer_one(spark: SparkS
         {"sale_id": None},
         {"sale_id": "undated", "changed_ts": None},
         {"sale_id": "undated"},
+        {"sale_id": "mended", "changed_ts": later + timedelta(minutes=5), "_run_id": "run2"},
     )
+    judged_rows = judged(rows, SALES, {})
 
-    counted = BatchShares.counted(shares(judged(rows, SALES, {}), SALES).toArrow(), rejected=1)
+    first, second = (newest(judged_rows, SALES, batch, most_contested) for batch in (old, young))
 
-    assert counted == BatchShares(
-        rows=5,
-        rejected=1,
-        broken={"quantity:range": 1, "state:allowed": 1, "sale_id:required": 1, "changed_ts:required": 1},
-    )
-    assert counted.share("quantity:range") == pytest.approx(0.2)
-    assert counted.share("parse") == pytest.approx(1 / 6)
-    assert counted.share("code:pattern") == 0
+    assert [row for (row,) in told(first, "_overtaken")] == [True, False, True, *[False] * 5]
+    assert [row for (row,) in told(second, "_overtaken")] == [False] * 8
+
+
+def test_a_share_is_of_what_came_new() -> None:
+    batch = BatchShares(rows=5, rejected=1, broken={"quantity:range": 1})
+
+    assert batch.share("quantity:range") == pytest.approx(0.2)
+    assert batch.share("parse") == pytest.approx(1 / 6)
+    assert batch.share("code:pattern") == 0
 
 
 def test_a_batch_of_rejects_alone_is_wholly_refused() -> None:

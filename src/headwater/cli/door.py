@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -16,7 +17,7 @@ from headwater.cli.project import check, config, doctor
 from headwater.cli.run import run
 from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, disk_is_full
 
 EXIT_ERROR = 1
 EXIT_USAGE = 64
@@ -75,8 +76,15 @@ def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
         return 0
     except HeadwaterError as error:
         return _told(error, str(error), session)
+    except OSError as error:
+        full = disk_is_full(error, error.filename or Path.cwd())
+        return _told(error, full or _defect(error), session)
     except Exception as error:  # noqa: BLE001 - the outermost door: whatever it is, people get a sentence
-        return _told(error, f"a defect in Headwater, {type(error).__name__}: {error}", session)
+        return _told(error, _defect(error), session)
+
+
+def _defect(error: Exception) -> str:
+    return f"a defect in Headwater, {type(error).__name__}: {error}"
 
 
 def _typeable(message: str, session: Session) -> str:

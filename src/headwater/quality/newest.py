@@ -12,38 +12,43 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.quality.rules import RULES
+from headwater.quality.rules import REFUSED
 
 END: Final = "_end"
 """Column of a version's end: accepted, deleted, superseded or quarantined."""
+OVERTAKEN: Final = "_overtaken"
+"""Column that tells whether a version of the batch has a newer version of its key in the batch."""
 
 _Hashes: TypeAlias = npt.NDArray[np.int64]
-_MOST_OUTDONE: Final = 1_500_000  # the look-up travels with the plan, 16 bytes each; beyond, sorting is no dearer
-_OUTDONE = "_outdone"
+_Marks: TypeAlias = npt.NDArray[np.int8]
+_MOST_CONTESTED: Final = 1_500_000  # the look-up travels with the plan, 17 bytes each; beyond, sorting is no dearer
+_OUTDONE: Final = "_outdone"
+_IS_OUTDONE, _IS_OVERTAKEN = 1, 2
 
 
-def newest(rows: DataFrame, contract: Contract, most_outdone: int = _MOST_OUTDONE) -> DataFrame:
-    """The same rows with `_end`.
+def newest(rows: DataFrame, contract: Contract, batch: Expression, most_contested: int = _MOST_CONTESTED) -> DataFrame:
+    """The same rows with `_end` and `_overtaken`.
 
     Of the versions of one key that break no rule the newest is `accepted`, or `deleted` if it is a deletion; those
     that it outdoes are `superseded`; those that break a rule are `quarantined`. Newer is the greater cursor, then the
-    contract's tie-break, then the later landed, then the greater `_row_id`; a missing value is the least.
+    contract's tie-break, then the later landed, then the greater `_row_id`; a missing value is the least. A version
+    of `batch` that has a cursor is overtaken by a newer one of its key in the batch, whatever rules the two break.
 
-    `rows` is read up to twice here to find the outdone versions, by few columns; what is returned then neither joins
-    nor sorts. Beyond `most_outdone` versions it sorts.
+    `rows` is read twice here, by few columns, to find the versions of keys that have several; what is returned then
+    neither joins nor sorts. Where there are more than `most_contested` of either, it sorts.
     """
-    accepted = F.size(RULES) == 0
+    accepted = ~F.col(REFUSED)
+    marked = _with_outdone(rows, contract, accepted, batch & _has_cursor(contract), most_contested)
     ends = F.when(~accepted, "quarantined").when(F.col(_OUTDONE), "superseded")
     if contract.deletion is not None:
         ends = ends.when(F.coalesce(F.col(contract.deletion), F.lit(False)), "deleted")
-    marked = with_outdone(rows, contract, accepted, most_outdone)
     return marked.withColumn(END, ends.otherwise("accepted")).drop(_OUTDONE)
 
 
-def with_outdone(
-    rows: DataFrame, contract: Contract, among: Expression, most_outdone: int = _MOST_OUTDONE
+def _with_outdone(
+    rows: DataFrame, contract: Contract, accepted: Expression, batch: Expression, most_contested: int
 ) -> DataFrame:
-    """The same rows with `_outdone`: of two versions of a key, both `among` those asked about, the older is outdone."""
+    """The same rows with `_outdone`, among the accepted, and `_overtaken`, among those of the batch."""
     # One pass finds the keys that have several versions, by hash: a collision only sends a few more to the next step.
     contested = _hashes(
         rows.where(_has_key(contract))
@@ -53,23 +58,34 @@ def with_outdone(
         .select("key")
     )
     if contested.size == 0:
-        return rows.withColumn(_OUTDONE, F.lit(False))
-    if contested.size > most_outdone:
-        return _sorted(rows, contract, among)
+        return rows.withColumn(_OUTDONE, F.lit(False)).withColumn(OVERTAKEN, F.lit(False))
+    if contested.size > most_contested:
+        return _sorted(rows, contract, accepted, batch)
     # The next sorts only those, by the columns that order them, and finds the outdone versions by a double hash.
-    is_contested = _member(contested.reshape(-1, 1))
-    asked = rows.where(_has_key(contract) & is_contested(F.xxhash64(*contract.key)) & among)
-    narrow = asked.select(*dict.fromkeys((*contract.key, *_order_columns(contract), "_input")))
-    older = narrow.withColumn("_rank", _rank(contract, [])).where(F.col("_rank") > 1)
-    outdone = _hashes(older.select(*_identity()))
-    if outdone.size == 0:
-        return rows.withColumn(_OUTDONE, F.lit(False))
-    if len(outdone) > most_outdone or _ambiguous(outdone):
-        return _sorted(rows, contract, among)
-    return rows.withColumn(_OUTDONE, among & _member(outdone)(*_identity()))
+    is_contested = _mark(contested.reshape(-1, 1), np.ones(contested.size, np.int8))
+    asked = rows.where(_has_key(contract) & (is_contested(F.xxhash64(*contract.key)) != 0))
+    narrow = asked.select(
+        *dict.fromkeys((*contract.key, *_order_columns(contract), "_input")),
+        accepted.alias("_accepted"),
+        batch.alias("_batch"),
+    )
+    older = _sorted(narrow, contract, F.col("_accepted"), F.col("_batch")).where(F.col(_OUTDONE) | F.col(OVERTAKEN))
+    marks = F.col(_OUTDONE).cast("int") * _IS_OUTDONE + F.col(OVERTAKEN).cast("int") * _IS_OVERTAKEN
+    found = _hashes(older.select(*_identity(), marks.cast("bigint")))
+    if len(found) == 0:
+        return rows.withColumn(_OUTDONE, F.lit(False)).withColumn(OVERTAKEN, F.lit(False))
+    if len(found) > most_contested or _ambiguous(found):
+        return _sorted(rows, contract, accepted, batch)
+    mark = _mark(found[:, :2], found[:, 2].astype(np.int8))
+    marked = rows.withColumn("_mark", mark(*_identity()))
+    return (
+        marked.withColumn(_OUTDONE, F.col("_mark").bitwiseAND(_IS_OUTDONE) != 0)
+        .withColumn(OVERTAKEN, F.col("_mark").bitwiseAND(_IS_OVERTAKEN) != 0)
+        .drop("_mark")
+    )
 
 
-def looked_up(rows: DataFrame, column: str, wanted: DataFrame, most_wanted: int = _MOST_OUTDONE) -> DataFrame:
+def looked_up(rows: DataFrame, column: str, wanted: DataFrame, most_wanted: int = _MOST_CONTESTED) -> DataFrame:
     """Those of the rows whose `column` is among that of `wanted`, and by chance a few more: what a join should sort.
 
     `wanted` is read here, by that column. Where it has very many rows, nothing is left out.
@@ -79,13 +95,18 @@ def looked_up(rows: DataFrame, column: str, wanted: DataFrame, most_wanted: int 
         return rows.where(F.lit(False))
     if hashes.size > most_wanted:
         return rows
-    return rows.where(_member(hashes)(F.xxhash64(column)))
+    return rows.where(_mark(hashes, np.ones(len(hashes), np.int8))(F.xxhash64(column)) != 0)
 
 
-def _sorted(rows: DataFrame, contract: Contract, among: Expression) -> DataFrame:
-    asked = among & _has_key(contract)
-    ranked = rows.withColumn("_asked", asked).withColumn("_rank", _rank(contract, ["_asked"]))
-    return ranked.withColumn(_OUTDONE, F.col("_asked") & (F.col("_rank") > 1)).drop("_asked", "_rank")
+def _sorted(rows: DataFrame, contract: Contract, accepted: Expression, batch: Expression) -> DataFrame:
+    order = [F.col(name).desc_nulls_last() for name in _order_columns(contract)]
+    newer = Window.partitionBy(*contract.key).orderBy(*order).rowsBetween(Window.unboundedPreceding, -1)
+
+    def has_newer(asked: Expression) -> Expression:
+        among = asked & _has_key(contract)
+        return among & (F.coalesce(F.sum(among.cast("int")).over(newer), F.lit(0)) > 0)
+
+    return rows.withColumn(_OUTDONE, has_newer(accepted)).withColumn(OVERTAKEN, has_newer(batch))
 
 
 def _order_columns(contract: Contract) -> list[str]:
@@ -93,9 +114,8 @@ def _order_columns(contract: Contract) -> list[str]:
     return [*declared, "_ingest_ts", "_run_id", "_row_id"]
 
 
-def _rank(contract: Contract, within: list[str]) -> Expression:
-    order = [F.col(name).desc_nulls_last() for name in _order_columns(contract)]
-    return F.row_number().over(Window.partitionBy(*contract.key, *within).orderBy(*order))
+def _has_cursor(contract: Contract) -> Expression:
+    return F.lit(True) if contract.cursor is None else F.col(contract.cursor).isNotNull()
 
 
 def _has_key(contract: Contract) -> Expression:
@@ -114,31 +134,33 @@ def _hashes(rows: DataFrame) -> _Hashes:
 
 
 def _ambiguous(hashes: _Hashes) -> bool:
-    """Whether two of them share their first half, which `_member` does not look behind."""
+    """Whether two of them share their first half, which `_mark` does not look behind."""
     return bool(np.unique(hashes[:, 0]).size < len(hashes))
 
 
-def _member(hashes: _Hashes) -> Callable[..., Expression]:
-    """A predicate on hashes (one argument for each column of `hashes`): is this one of them?
+def _mark(hashes: _Hashes, marks: _Marks) -> Callable[..., Expression]:
+    """A function of hashes (one argument for each column of `hashes`): the mark of its line there, 0 without one.
 
     It is a function of Arrow arrays that carries what it needs, since engines can only look up in a large set by a
     join, which sorts both sides. A bitmap on the low bits of the first hash answers for most rows.
     """
-    held = hashes[np.argsort(hashes[:, 0], kind="stable")]
-    first, last = np.ascontiguousarray(held[:, 0]), held[:, -1]
+    order = np.argsort(hashes[:, 0], kind="stable")
+    held, held_marks = hashes[order], marks[order]
+    first, last = np.ascontiguousarray(held[:, 0]), np.ascontiguousarray(held[:, -1])
     slots = 1 << min(27, max(12, int(held.shape[0]).bit_length() + 6))
     flags = np.zeros(slots, dtype=np.bool_)
     flags[first & (slots - 1)] = True
     bitmap = np.packbits(flags, bitorder="little")
 
-    def is_member(*columns: pa.Array) -> pa.Array:
+    def mark(*columns: pa.Array) -> pa.Array:
         asked = [column.to_numpy(zero_copy_only=False) for column in columns]
         slot = asked[0] & (slots - 1)
-        found = (bitmap[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1 == 1
-        maybe = np.flatnonzero(found)
+        maybe = np.flatnonzero((bitmap[slot >> 3] >> (slot & 7).astype(np.uint8)) & 1)
         place = np.minimum(np.searchsorted(first, asked[0][maybe]), first.size - 1)
-        found[maybe] = (first[place] == asked[0][maybe]) & (last[place] == asked[-1][maybe])
+        same = (first[place] == asked[0][maybe]) & (last[place] == asked[-1][maybe])
+        found = np.zeros(len(slot), dtype=np.int8)
+        found[maybe[same]] = held_marks[place[same]]
         return pa.array(found)
 
     # The stubs of PySpark 4.1.1 do not have it yet.
-    return cast("Callable[..., Expression]", cast("Any", F).arrow_udf(is_member, "boolean"))
+    return cast("Callable[..., Expression]", cast("Any", F).arrow_udf(mark, "tinyint"))

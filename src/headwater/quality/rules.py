@@ -18,6 +18,8 @@ Kind: TypeAlias = Literal["required", "type", "allowed", "range", "pattern", "re
 
 RULES: Final = "_rules"
 """Column of the names of the rules that a row breaks, in the contract's order; empty where it is accepted."""
+REFUSED: Final = "_refused"
+"""Column that tells whether a row breaks any."""
 PARSE: Final = "parse"
 """The rule of what a source sent and no row could be made of: it lies in the rejects, and counts in the batch."""
 
@@ -52,7 +54,7 @@ def rule_names(contract: Contract) -> tuple[str, ...]:
 
 
 def judged(rows: DataFrame, contract: Contract, parents: Mapping[str, DataFrame]) -> DataFrame:
-    """The same rows with `_rules`.
+    """The same rows with `_rules` and `_refused`.
 
     `rows` are typed by the contract; `parents` holds the Silver tables that foreign keys refer to, as they now stand.
     A foreign key whose parent is not among them is not judged. A deletion is judged by its key and its cursor only.
@@ -73,7 +75,7 @@ def judged(rows: DataFrame, contract: Contract, parents: Mapping[str, DataFrame]
             if orphan is not None:
                 rule = Rule(foreign_key.column, "reference")
                 broken.append((rule, _unless_deleted(orphan, rule, contract)))
-    return _with_rules(rows, contract, broken).select(*columns, RULES)
+    return _with_rules(rows, contract, broken).select(*columns, RULES, REFUSED)
 
 
 def in_words(rule: str, contract: Contract) -> str:
@@ -196,10 +198,11 @@ def _orphans(rows: DataFrame, key: ForeignKey, parent: DataFrame) -> tuple[DataF
 def _with_rules(rows: DataFrame, contract: Contract, broken: list[tuple[Rule, Expression]]) -> DataFrame:
     none = F.array().cast("array<string>")
     if not broken:
-        return rows.withColumn(RULES, none)
+        return rows.withColumn(RULES, none).withColumn(REFUSED, F.lit(False))
     order = {rule: position for position, rule in enumerate(rules(contract))}
     broken = sorted(broken, key=lambda pair: order[pair[0]])
     any_broken = reduce(lambda either, condition: either | condition, (condition for _, condition in broken))
     names = [F.when(condition, F.lit(rule.name)) for rule, condition in broken]
     # Nearly every row breaks none: the array of names is only built where one is broken.
-    return rows.withColumn(RULES, F.when(any_broken, F.array_compact(F.array(*names))).otherwise(none))
+    refused = rows.withColumn(REFUSED, F.coalesce(any_broken, F.lit(False)))
+    return refused.withColumn(RULES, F.when(F.col(REFUSED), F.array_compact(F.array(*names))).otherwise(none))

@@ -13,9 +13,9 @@ from headwater.contracts import Contract
 from headwater.engine import Commit, Head, Staged, Table
 from headwater.errors import BalanceBroken
 from headwater.quality import evidence
-from headwater.quality.newest import END, looked_up, newest
+from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
 from headwater.quality.rules import RULES, judged, reasons
-from headwater.quality.shares import BatchShares, shares
+from headwater.quality.shares import BatchShares
 from headwater.quality.typed import VERSION_COLUMNS, typed
 from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.context import Context
@@ -26,7 +26,10 @@ from headwater.run.tables import EVIDENCE, QUARANTINE, lake_table, quarantine_ta
 from headwater.transform.table import TableFunction
 
 _CAME = "came"
-"""Column of what brought a version before this attempt: new, retried (from quarantine) or before (neither)."""
+"""Column of what brought a version before this attempt: new, retried (from quarantine) or before (neither).
+
+Where versions are staged, it parts the new ones: those that a newer version of the same batch overtakes are `overtaken`.
+"""
 
 
 @dataclass
@@ -88,9 +91,7 @@ class Build:
         staged = engine.stage(self._table, self._ends(marked), folder, ("end", _CAME, *self.contract.partition_by))
         terms = self._balance(staged, expected)
         self._quarantine(staged)
-        batch = BatchShares.counted(
-            shares(marked.where(F.col(_CAME) == "new"), self.contract).toArrow(), self._rejected_since(head)
-        )
+        batch = self._batch(staged, head)
         accepted = staged.where(end="accepted")
         for end in ("superseded", "deleted", "quarantined"):
             engine.discard(self._table, staged.where(end=end))
@@ -128,13 +129,30 @@ class Build:
         return expected, marked.withColumn(_CAME, F.coalesce(F.col(_CAME), F.lit("before")))
 
     def _ends(self, marked: DataFrame) -> DataFrame:
-        """Every version with its end; only refused ones keep what tells which version they are."""
-        refused = F.col(END) == "quarantined"
+        """Every version with its end; only accepted ones keep their partition, only refused ones which version they are."""
+        new = F.col(_CAME) == "new"
+        ended = newest(marked, self.contract, batch=new).withColumn(
+            _CAME, F.when(new & F.col(OVERTAKEN), F.lit("overtaken")).otherwise(F.col(_CAME))
+        )
+        accepted, refused = F.col(END) == "accepted", F.col(END) == "quarantined"
+        columns = [
+            F.when(accepted, F.col(name)).alias(name) if name in self.contract.partition_by else F.col(name)
+            for name in self.contract.column_names
+        ]
         described = [F.when(refused, F.col(name)).alias(name) for name in (*VERSION_COLUMNS, RULES)]
         said = F.when(refused, reasons(self.contract)).alias("_reason")
-        return newest(marked, self.contract).select(
-            *self.contract.column_names, *described, said, F.col(END).alias("end"), _CAME
-        )
+        return ended.select(*columns, *described, said, F.col(END).alias("end"), _CAME)
+
+    def _batch(self, staged: Staged, head: Head | None) -> BatchShares:
+        """What came new, as the gate judges it before the split."""
+        broken: dict[str, int] = {}
+        refused = staged.where(end="quarantined", came="new")
+        if refused.files:
+            rows = self.context.engine.staged(self._table, refused)
+            rows = rows.where((F.col("end") == "quarantined") & (F.col(_CAME) == "new"))
+            rules = rows.select(F.explode(RULES).alias("rule")).groupBy("rule").agg(F.count(F.lit(1)).alias("rows"))
+            broken = {each["rule"]: each["rows"] for each in rules.toArrow().to_pylist()}
+        return BatchShares(staged.where(came="new").rows, self._rejected_since(head), broken)
 
     def _balance(self, staged: Staged, expected: Mapping[str, int]) -> dict[str, int]:
         """The terms of the table's balance, each counted where its rows were written.
@@ -142,7 +160,8 @@ class Build:
         Raises:
             BalanceBroken: what came to an end is not what was there.
         """
-        ended = {came: staged.where(came=came).rows for came in expected}
+        parts = {came: (came,) for came in expected} | {"new": ("new", "overtaken")}
+        ended = {came: sum(staged.where(came=part).rows for part in parts[came]) for came in expected}
         if ended != expected:
             raise BalanceBroken(
                 f"{self.contract.table}: {expected} row versions went in and {ended} came to an end; nothing was "
@@ -150,7 +169,7 @@ class Build:
             )
         terms = {"new": expected["new"], "retried": expected["retried"]}
         for end in ("accepted", "deleted", "superseded", "quarantined"):
-            terms[end] = sum(staged.where(end=end, came=came).rows for came in ("new", "retried"))
+            terms[end] = sum(staged.where(end=end, came=came).rows for came in ("new", "overtaken", "retried"))
         terms["recomputed"] = staged.where(end="accepted", came="before").rows
         terms["rows"] = staged.where(end="accepted").rows
         return terms

@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from headwater.config import Settings
 from headwater.contracts import load_contracts
 from headwater.engine.embedded import EmbeddedEngine
-from headwater.errors import CommitRefused, HeadwaterError
+from headwater.errors import CommitRefused, HeadwaterError, disk_is_full
 from headwater.extract import EXTRACTORS, build
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
@@ -116,7 +116,9 @@ class _Steps:
             report = TableReport(name, contract.layer, "failed", reason=str(error))
         except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
-            report = TableReport(name, contract.layer, "failed", reason=f"{type(error).__name__}: {_first_line(error)}")
+            full = disk_is_full(error, self._context.settings.lake)
+            reason = full or f"{type(error).__name__}: {_first_line(error)}"
+            report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
         return replace(report, seconds=time.monotonic() - started)

@@ -4,9 +4,14 @@ Every step is written so that Spark and Sail give the same digits: days and mont
 text that may not parse goes through `try_cast`, and money is divided as whole numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -24,6 +29,8 @@ _INSTANT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-](0\d|1[0-4])
 _TOO_LARGE_USD = 9e15
 # A rate has ten decimals: this many units make it a whole number.
 _UNITS = Decimal(10**10)
+_DAYS_OF_A_CURRENCY = 1 << 32
+_NO_DAY = -(1 << 31)
 
 
 def text(column: str, name: str | None = None) -> Column:
@@ -93,37 +100,62 @@ def in_usd(rows: DataFrame, *, on: str, rates: DataFrame, max_age_days: int = MA
 
     The day's rates are those of the newest date, not after it and at most `max_age_days` before it, on which both the
     dollar and the currency have one. No such date: null. US dollars are worth themselves. The result is exact:
-    amount times the dollar's leg, divided by the currency's, rounded half away from zero to the cent. Rows keep their
-    number: each finds one line of the daily price list, or none.
+    amount times the dollar's leg, divided by the currency's, rounded half away from zero to the cent.
+
+    `rates` is read here: a price list is small, and looking each row up in it is far cheaper than a join, for which
+    an engine may sort all rows.
     """
-    currency, day = F.col("currency"), F.to_date(F.col(on))
-    listed = daily_legs(rates, max_age_days)
-    priced = rows.join(listed, (currency == F.col("_currency")) & (day == F.col("_day")), "left")
-    usd = F.when(currency == "USD", F.col("amount").cast("decimal(18,2)")).otherwise(
-        _quotient(F.col("amount").cast("decimal(18,2)"), F.col("_usd_leg"), F.col("_leg"))
-    )
-    return priced.withColumn("amount_usd", usd).drop("_currency", "_day", "_usd_leg", "_leg")
+    cents, currency = F.col("amount").cast("decimal(18,2)"), F.col("currency")
+    priced = rows.withColumn("_legs", _price_list(rates, max_age_days)(currency, F.to_date(F.col(on))))
+    usd = F.when(currency == "USD", cents).otherwise(_quotient(cents, F.col("_legs.usd_leg"), F.col("_legs.leg")))
+    return priced.withColumn("amount_usd", usd).drop("_legs")
 
 
-def daily_legs(rates: DataFrame, max_age_days: int) -> DataFrame:
-    """The price list: for each `_currency` but the dollar and each `_day` its `_leg` and the dollar's `_usd_leg`.
+def _price_list(rates: DataFrame, max_age_days: int) -> Callable[[Column, Column], Column]:
+    """A function of a currency and a day: its `leg` and the dollar's `usd_leg`, or null."""
+    listed = dated_legs(rates).toArrow().sort_by([("currency", "ascending"), ("date", "ascending")])
+    listed = listed.combine_chunks()
+    currencies = listed["currency"].unique()
+    legs = [listed["usd_leg"].combine_chunks(), listed["leg"].combine_chunks()]
+    # Currency and day as one number that sorts by both: the line that counts is the last one not above what is asked.
+    days = listed["date"].cast(pa.int32()).to_numpy()
+    lines = _numbered(pc.index_in(listed["currency"], currencies), days)
 
-    Both legs are units for one unit of the same base on the same date; of several bases the first by name counts. A
-    date's legs hold until the next one of its currency, at most `max_age_days` longer.
+    def line_of(currency: pa.Array, day: pa.Array) -> pa.Array:
+        number = pc.index_in(currency.cast(pa.string()), currencies)
+        asked_day = pc.fill_null(day.cast(pa.int32()), _NO_DAY).to_numpy(zero_copy_only=False)
+        asked = _numbered(number, asked_day)
+        line = np.searchsorted(lines, asked, side="right") - 1
+        held = (line >= 0) & number.is_valid().to_numpy(zero_copy_only=False)
+        held[held] = asked[held] - lines[line[held]] <= max_age_days
+        place = pa.array(line, mask=~held)
+        return pa.StructArray.from_arrays([leg.take(place) for leg in legs], names=["usd_leg", "leg"])
+
+    # The stubs of PySpark 4.1.1 do not have it yet.
+    udf = cast("Any", F).arrow_udf(line_of, "struct<usd_leg:decimal(20,10),leg:decimal(20,10)>")
+    return cast("Callable[[Column, Column], Column]", udf)
+
+
+def _numbered(currency: pa.Array, day: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    number = pc.fill_null(currency, -1).to_numpy(zero_copy_only=False)
+    return cast("npt.NDArray[np.int64]", number.astype(np.int64) * _DAYS_OF_A_CURRENCY + day)
+
+
+def dated_legs(rates: DataFrame) -> DataFrame:
+    """For each `currency` but the dollar, and each `date` on which both have a rate: its `leg` and the dollar's `usd_leg`.
+
+    Both legs are units for one unit of the same base on the same date; of several bases the first by name counts.
     """
     quoted = rates.where((F.col("rate") > 0) & (F.col("base_currency") != F.col("quote_currency"))).select(
-        "date", "base_currency", F.col("quote_currency").alias("_currency"), F.col("rate").alias("_leg")
+        "date", "base_currency", F.col("quote_currency").alias("currency"), F.col("rate").alias("leg")
     )
-    one = F.lit(Decimal(1)).cast("decimal(20,10)").alias("_leg")
-    base = quoted.select("date", "base_currency").distinct().withColumn("_currency", F.col("base_currency"))
-    legs = quoted.unionByName(base.select("date", "base_currency", "_currency", one))
-    dollar = legs.where(F.col("_currency") == "USD").select("date", "base_currency", F.col("_leg").alias("_usd_leg"))
-    both = legs.where(F.col("_currency") != "USD").join(dollar, ["date", "base_currency"])
-    dated = first_of_each(both, ["_currency", "date"], [F.col("base_currency").asc()])
-    following = F.lead("date").over(Window.partitionBy("_currency").orderBy("date"))
-    last = F.least(F.date_sub(following, 1), F.date_add(F.col("date"), max_age_days))
-    days = F.explode(F.sequence(F.col("date"), F.col("_last"))).alias("_day")
-    return dated.withColumn("_last", last).select("_currency", days, "_usd_leg", "_leg")
+    one = F.lit(Decimal(1)).cast("decimal(20,10)").alias("leg")
+    base = quoted.select("date", "base_currency").distinct().withColumn("currency", F.col("base_currency"))
+    legs = quoted.unionByName(base.select("date", "base_currency", "currency", one))
+    dollar = legs.where(F.col("currency") == "USD").select("date", "base_currency", F.col("leg").alias("usd_leg"))
+    both = legs.where(F.col("currency") != "USD").join(dollar, ["date", "base_currency"])
+    dated = first_of_each(both, ["currency", "date"], [F.col("base_currency").asc()])
+    return dated.select("currency", "date", "usd_leg", "leg")
 
 
 def share(total: Column, parts: Column) -> Column:
