@@ -155,9 +155,9 @@ def test_a_full_disk_is_named_and_nothing_but_room_was_missing(sources, tmp_path
     assert ended(plenty) == 0
 
     refusals = 0
-    with small_disk(tmp_path / "small", "300k"):
+    with small_disk(tmp_path / "small", "200k"):
         lake = Lake.beside(sources, tmp_path / "small" / "lake")
-        for size in range(300, 6_000, 300):
+        for size in range(200, 6_000, 300):
             enlarge(tmp_path / "small", f"{size}k")
             made = headwater("run", "--config", str(lake.config), *AT, cwd=lake.folder)
             if made.returncode == 0:

@@ -17,7 +17,7 @@ from headwater.cli.project import check, config, doctor
 from headwater.cli.run import run
 from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
-from headwater.errors import HeadwaterError, disk_is_full
+from headwater.errors import HeadwaterError, LakeError, disk_is_full
 
 EXIT_ERROR = 1
 EXIT_USAGE = 64
@@ -78,7 +78,7 @@ def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
         return _told(error, str(error), session)
     except OSError as error:
         full = disk_is_full(error, error.filename or Path.cwd())
-        return _told(error, full or _defect(error), session)
+        return _told(LakeError(full), full, session) if full else _told(error, _defect(error), session)
     except Exception as error:  # noqa: BLE001 - the outermost door: whatever it is, people get a sentence
         return _told(error, _defect(error), session)
 

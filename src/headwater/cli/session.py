@@ -168,6 +168,7 @@ def _start_log(folder: Path, verbosity: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob("*.log"))[:-_LOGS_KEPT]:
         old.unlink(missing_ok=True)
+    logging.raiseExceptions = False  # a log that can't be written, as on a full disk, is no news beside its reason
     to_file = logging.FileHandler(log, encoding="utf-8", delay=True)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("headwater")
