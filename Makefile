@@ -6,6 +6,8 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 ARGS ?=
+# Half of the time a test waits for a process that it started. More than two would want more than 8 GB of memory.
+TWO_AT_ONCE = -n 2 --dist loadgroup --no-loadscope-reorder
 
 # The first Python from 3.11 to 3.13, by PYTHON=… or on the PATH.
 FIND_PYTHON = for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
@@ -40,7 +42,7 @@ types: setup
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(TWO_AT_ONCE) $(ARGS)
 
 check: lint types
 	$(BIN)/python -m pytest -m "not slow" -q tests/unit tests/house $(ARGS)

