@@ -131,6 +131,16 @@ def test_a_source_that_is_down_holds_up_none_of_the_others(sources, tmp_path):
         refused(lake, "redshift_behavior", f"127.0.0.1:{port} did not answer")
 
 
+def test_a_table_chosen_before_what_it_reads_has_landed_is_skipped_and_says_so(sources, tmp_path):
+    lake = Lake.beside(sources, tmp_path / "lake")
+
+    code, wrong, said = run(lake, "revenue_by_geography")
+
+    assert code == 1, said
+    assert wrong == {"gold.revenue_by_geography": "silver.customers has never landed"}
+    assert lake.tables() == []
+
+
 @contextmanager
 def small_disk(place: Path, size: str) -> Iterator[None]:
     """A file system of its own at `place`, of a few bytes."""
@@ -157,7 +167,7 @@ def test_a_full_disk_is_named_and_nothing_but_room_was_missing(sources, tmp_path
     refusals = 0
     with small_disk(tmp_path / "small", "200k"):
         lake = Lake.beside(sources, tmp_path / "small" / "lake")
-        for size in range(200, 6_000, 300):
+        for size in range(200, 6_000, 200):
             enlarge(tmp_path / "small", f"{size}k")
             made = headwater("run", "--config", str(lake.config), *AT, cwd=lake.folder)
             if made.returncode == 0:

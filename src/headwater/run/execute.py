@@ -143,9 +143,9 @@ class _Steps:
 
     def _why_not(self, name: str) -> str:
         """Why a table can't be built: something above it failed there, or never landed."""
-        for above in sorted(self._plan.depends_on[name]):
-            report, contract = self._reports[above], self._context.contracts[above]
-            if contract.layer != "bronze" and report.outcome in _BLOCKS:
+        for above in sorted(self._plan.needs[name]):
+            report, contract = self._reports.get(above), self._context.contracts[above]
+            if report is not None and contract.layer != "bronze" and report.outcome in _BLOCKS:
                 verb = "was skipped" if report.outcome == "skipped" else report.outcome
                 return f"{contract.table} {verb}"
             if self._context.engine.head(lake_table(contract)) is None:

@@ -12,9 +12,14 @@ from headwater.transform.table import TableFunction
 
 @dataclass(frozen=True)
 class Plan:
-    """The tables of a run, each with those of them that it depends on."""
+    """The tables of a run, each with those of them that it depends on.
+
+    `needs` also holds what is not in this run, but must have landed before: every table above that enabled sources
+    reach.
+    """
 
     depends_on: Mapping[str, frozenset[str]]
+    needs: Mapping[str, frozenset[str]]
 
     def tables(self) -> tuple[str, ...]:
         return tuple(self.depends_on)
@@ -48,4 +53,7 @@ def planned(
     chosen = {name: above for name, above in edges.items() if select is None or name in select}
     if not chosen:
         raise ConfigurationError("there is nothing to run: no source is enabled that the selected tables come from")
-    return Plan({name: above & chosen.keys() for name, above in chosen.items()})
+    return Plan(
+        depends_on={name: above & chosen.keys() for name, above in chosen.items()},
+        needs={name: above & edges.keys() for name, above in chosen.items()},
+    )
