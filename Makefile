@@ -7,7 +7,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 ARGS ?=
 # Half of the time a test waits for a process that it started. More than two would want more than 8 GB of memory.
-TWO_AT_ONCE = -n 2 --dist loadgroup --no-loadscope-reorder
+TWO_AT_ONCE = -n 2 --dist loadfile --no-loadscope-reorder
 
 # The first Python from 3.11 to 3.13, by PYTHON=… or on the PATH.
 FIND_PYTHON = for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
