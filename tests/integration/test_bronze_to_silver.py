@@ -124,6 +124,21 @@ def test_a_refused_row_lies_in_quarantine_with_every_rule_in_words_and_its_recor
     assert json.loads(refused["raw"])["quantity"] == -1
 
 
+def test_a_table_whose_source_went_silent_grows_old_where_it_stands(lake: Lake) -> None:
+    parents(lake)
+    lake.land("snowflake_orders", order(1, "2024-10-31 10:00"), until="2024-11-01")
+    lake.build("orders", until="2024-11-01")
+    fresh = lake.build("orders", until="2024-11-02 10:00")
+    stale = lake.build("orders", until="2024-11-02 10:01")
+
+    assert (fresh.outcome, fresh.verdict, fresh.version) == ("unchanged", "passed", 0)
+    assert (stale.outcome, stale.verdict, stale.version) == ("gate failed", "failed", 0)
+    assert stale.reason == "freshness: the newest last_modified_ts is 2d 1m old; limit 2d"
+
+    lake.land("snowflake_orders", order(2, "2024-11-02 09:00"), until="2024-11-02 10:01")
+    assert lake.build("orders", until="2024-11-02 10:01").outcome == "committed"
+
+
 def test_an_orphan_is_released_when_its_parent_arrives(lake: Lake) -> None:
     parents(lake)
     good = [order(number, "2024-10-31") for number in range(1, 100)]

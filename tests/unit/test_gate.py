@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Column, Contract, ForeignKey
+from headwater.contracts.contract import Conservation
 from headwater.errors import GateFailed
 from headwater.quality import evidence
 from headwater.quality.gate import Gate
@@ -110,6 +111,52 @@ def test_a_candidate_at_all_its_limits_passes(spark: SparkSession, gate: Gate) -
         "unpriced": pytest.approx(2 / 12),
     }
     verdict.require()
+
+
+SOLD = Contract(
+    layer="gold",
+    name="sold",
+    path="gold/sold",
+    columns=(Column("state", "string", required=True), Column("units", "bigint")),
+    key=("state",),
+    conserved=(
+        Conservation(
+            "units",
+            "every unit is counted once",
+            "SELECT coalesce((SELECT sum(units) FROM ${table}), 0) - (SELECT sum(quantity) FROM sales)",
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("states", "conserved"),
+    [
+        ({"OPEN": 7, "PAID": 5}, True),
+        ({"OPEN": 7, "PAID": 4}, False),
+        ({"OPEN": 7, "PAID": 6}, False),
+        ({}, False),
+    ],
+)
+def test_what_a_gold_table_sums_up_is_what_its_inputs_hold(
+    spark: SparkSession, gate: Gate, states: dict[str, int], conserved: bool
+) -> None:
+    rows = pa.Table.from_pydict({"state": [*states], "units": [*states.values()]}, schema=SOLD.arrow_schema)
+    frame = (
+        spark.createDataFrame(rows)
+        if states
+        else sales(spark).select("state", F.col("quantity").alias("units")).limit(0)
+    )
+    limits = TableLimits(volume=Volume(min_rows=0))
+    asked = {"contract": SOLD, "limits": limits, "parents": {}, "inputs": {"sales": sales(spark)}, "batch": None}
+
+    verdict = gate.judge(candidate(spark, frame, **asked, standing_rows=None))
+
+    assert verdict.success is conserved
+    if not conserved:
+        assert only(verdict).rule == "units:conserved"
+        assert "every unit is counted once" in verdict.why
+    assert not spark.catalog.tableExists("sales")
 
 
 MORE = [{**ROWS[0], "sale_id": f"M{number}", "amount_usd": Decimal(1)} for number in range(9)]

@@ -45,6 +45,18 @@ class ForeignKey:
 
 
 @dataclass(frozen=True)
+class Conservation:
+    """What a Gold table must keep of its inputs: a query over it and them whose one value is 0 if nothing got lost.
+
+    `${table}` in the query stands for the table, the names of Silver tables for themselves.
+    """
+
+    name: str
+    description: str
+    query: str
+
+
+@dataclass(frozen=True)
 class Contract:
     """One table: where it lies below the lake, what its columns are, and how a newer version of a row is told.
 
@@ -64,6 +76,7 @@ class Contract:
     deletion: str | None = None
     partition_by: tuple[str, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
+    conserved: tuple[Conservation, ...] = ()
     description: str = ""
     owner: str = ""
 

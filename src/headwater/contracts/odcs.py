@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import yaml
 from jsonschema_rs import Draft201909Validator
 
-from headwater.contracts.contract import Column, Contract, ForeignKey, Layer
+from headwater.contracts.contract import Column, Conservation, Contract, ForeignKey, Layer
 from headwater.contracts.types import arrow_type
 from headwater.errors import ConfigurationError
 
@@ -80,6 +80,7 @@ def _contract(path: Path, layer: Layer, standard: Draft201909Validator) -> Contr
         deletion=own.get("deletion"),
         partition_by=_ordered(properties, "partitioned", "partitionKeyPosition"),
         foreign_keys=tuple(_foreign_keys(path, properties)),
+        conserved=tuple(_conserved(path, table)),
         description=_text(path, "description.purpose", (document.get("description") or {}).get("purpose")),
         owner=_text(path, "team.name", (document.get("team") or {}).get("name")),
     )
@@ -168,6 +169,17 @@ def _foreign_keys(path: Path, properties: list[_Node]) -> list[ForeignKey]:
                 raise ConfigurationError(f"{path}: {name}.relationships: {to} should read table.column")
             keys.append(ForeignKey(column=name, parent=parent, parent_column=column))
     return keys
+
+
+def _conserved(path: Path, table: _Node) -> list[Conservation]:
+    found = []
+    for place, check in enumerate(table.get("quality") or []):
+        key = f"quality[{place}]"
+        if check.get("type") != "sql" or check.get("mustBe") != 0:
+            raise ConfigurationError(f"{path}: {key}: only checks of type sql with mustBe: 0 are made of a whole table")
+        name, told = _text(path, f"{key}.name", check.get("name")), check.get("description")
+        found.append(Conservation(name, _text(path, f"{key}.description", told), str(check["query"]).strip()))
+    return found
 
 
 def _check_columns(path: Path, contract: Contract) -> None:

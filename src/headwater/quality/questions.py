@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
+from headwater.contracts.contract import Conservation
 from headwater.quality.expectations import (
     Answer,
     Question,
@@ -23,8 +25,9 @@ from headwater.quality.expectations import (
     rows_between,
     smallest_at_most,
 )
+from headwater.quality.freshness import RULE, freshness_check
 from headwater.quality.limits import PRICED, Severity
-from headwater.quality.verdict import Candidate, Check, first_line, span_text, unjudged
+from headwater.quality.verdict import Candidate, Check, first_line, unjudged
 
 _AGE: Final = "_age_s"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,13 +35,17 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question with what a failure of it means: `say` words what was observed, or its `complement`, a share."""
+    """A question with what a failure of it means: `say` words what was observed, or its `complement`, a share.
+
+    One that is `of_rows` holds where there are none.
+    """
 
     question: Question
     severity: Severity
     limit: str
     say: Callable[[float], str]
     complement: bool = False
+    of_rows: bool = True
 
 
 class Questioner:
@@ -64,7 +71,7 @@ class Questioner:
 
 
 def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
-    """Every question to the candidate, and the views of the parents that their queries name."""
+    """Every question to the candidate, and the views that their queries name."""
     contract = candidate.contract
     asked = [_uniqueness(contract)] if contract.key else []
     asked += [_presence(column.name) for column in contract.columns if column.required or column.name in contract.key]
@@ -74,6 +81,9 @@ def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
             view = f"gate_{contract.name}_{foreign_key.column}"
             views[view] = parent.select(F.col(foreign_key.parent_column).alias("known"))
             asked.append(_reference(foreign_key.column, foreign_key.parent, view))
+    if contract.conserved:
+        views |= candidate.inputs
+        asked += [_conservation(each) for each in contract.conserved]
     return views, [*asked, *_volume(candidate), *_freshness(candidate), *_pricing(candidate)]
 
 
@@ -116,6 +126,18 @@ def _reference(column: str, parent: str, view: str) -> _Asked:
     )
 
 
+def _conservation(conserved: Conservation) -> _Asked:
+    told = conserved.query.replace("${table}", "{batch}")
+    query = f"SELECT * FROM ({told}) AS told(lost) WHERE lost <> 0 OR lost IS NULL"  # noqa: S608 - the contract's own
+    return _Asked(
+        no_rows(f"{conserved.name}:conserved", query),
+        "critical",
+        "nothing lost",
+        lambda found: f"not so: {conserved.description}" if found else conserved.description,
+        of_rows=False,
+    )
+
+
 def _volume(candidate: Candidate) -> list[_Asked]:
     volume, standing = candidate.limits.volume, candidate.standing_rows
     limit = (
@@ -127,6 +149,7 @@ def _volume(candidate: Candidate) -> list[_Asked]:
             volume.severity,
             limit,
             lambda rows: f"{rows:.0f} rows; limit {limit}",
+            of_rows=False,
         )
     ]
     if standing:
@@ -137,21 +160,22 @@ def _volume(candidate: Candidate) -> list[_Asked]:
                 volume.severity,
                 f"at least {least} rows",
                 lambda rows: f"{rows:.0f} rows where {standing} stand; it may lose {volume.max_shrink:.0%} at once",
+                of_rows=False,
             )
         )
     return asked
 
 
 def _freshness(candidate: Candidate) -> list[_Asked]:
-    if (freshness := candidate.limits.freshness) is None:
+    if (limit := candidate.limits.freshness) is None:
         return []
-    column, limit = freshness.column or candidate.contract.cursor, span_text(freshness.max_age)
+    check = partial(freshness_check, candidate.contract, candidate.limits)
     return [
         _Asked(
-            smallest_at_most("freshness", _AGE, freshness.max_age.total_seconds()),
-            freshness.severity,
-            f"at most {limit} old",
-            lambda age: f"the newest {column} is {span_text(timedelta(seconds=age))} old; limit {limit}",
+            smallest_at_most(RULE, _AGE, limit.max_age.total_seconds()),
+            limit.severity,
+            check(timedelta()).limit,
+            lambda age: check(timedelta(seconds=age)).detail,
         )
     ]
 
@@ -179,6 +203,7 @@ def _narrow(candidate: Candidate) -> DataFrame:
     names |= {PRICED} if limits.unpriced else set()
     dated = None if limits.freshness is None else limits.freshness.column or contract.cursor
     names |= {dated} if dated else set()
+    names |= set(contract.column_names) if contract.conserved else set()
     if missing := sorted(names - set(candidate.rows.columns)):
         raise ValueError(f"the candidate lacks {', '.join(missing)}")
     columns = [F.col(name) for name in contract.column_names if name in names]
@@ -193,7 +218,7 @@ def _check(asked: _Asked, answer: Answer | None, rows: float | None) -> Check:
     rule = asked.question.rule
     if answer is None or answer.error is not None:
         return unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
-    if rows == 0 and not rule.startswith("volume"):
+    if rows == 0 and asked.of_rows:
         return Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
     if answer.observed is None:
         return unjudged(rule, "nothing could be observed", asked.limit)

@@ -1,7 +1,7 @@
 """What the gate is asked, and what it found: one check for each limit, and what they amount to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame
@@ -17,8 +17,8 @@ class Candidate:
     """What is about to become a table, and what it is held against.
 
     `rows` has the contract's columns. `parents` are the Silver tables its foreign keys refer to, as readers will see
-    them. `batch` is what came in (None where nothing did, and for Gold); `standing_rows` is what the table holds now
-    (None before its first commit).
+    them; `inputs` are the tables that a Gold table was computed from, where its contract asks. `batch` is what came in
+    (None where nothing did, and for Gold); `standing_rows` is what the table holds now (None before its first commit).
     """
 
     contract: Contract
@@ -26,6 +26,7 @@ class Candidate:
     limits: TableLimits
     at: datetime
     parents: Mapping[str, DataFrame]
+    inputs: Mapping[str, DataFrame] = field(default_factory=dict)
     batch: BatchShares | None = None
     standing_rows: int | None = None
 

@@ -1,7 +1,8 @@
 """Recomputes a Silver or Gold table from recorded versions of its inputs, and publishes it if the gate lets it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,8 @@ from pyspark.sql import functions as F
 from headwater.contracts import Contract
 from headwater.engine import Commit, Head, Staged, Table
 from headwater.errors import BalanceBroken
-from headwater.quality import evidence
+from headwater.quality import evidence, freshness
+from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
 from headwater.quality.rules import RULES, judged, reasons
 from headwater.quality.shares import BatchShares
@@ -49,8 +51,18 @@ class Build:
         """
         head = self.context.engine.head(self._table)
         if head is not None and head.inputs == self._inputs:
-            return TableReport(self.contract.name, self.contract.layer, "unchanged", version=head.version)
+            return self._standing(head)
         return self._silver(head) if self.contract.layer == "silver" else self._gold(head)
+
+    def _standing(self, head: Head) -> TableReport:
+        """Nothing moved: the table stands, but what stands grows old."""
+        told = head.metadata.get("newest")
+        newest = datetime.fromisoformat(told) if told else None
+        limits = self.context.limits.tables[self.contract.name]
+        verdict = Verdict(self.contract.table, standing_checks(self.contract, limits, newest, self.context.at))
+        checks = tuple(asdict(check) for check in verdict.checks)
+        report = TableReport(self.contract.name, self.contract.layer, "unchanged", version=head.version, checks=checks)
+        return replace(report, outcome="gate failed", reason=verdict.why) if verdict.failed else report
 
     @cached_property
     def _table(self) -> Table:
@@ -243,6 +255,7 @@ class Build:
                 limits=context.limits.tables[name],
                 at=context.at,
                 parents=self._parents,
+                inputs={name: self._read(name) for name in self.function.inputs} if self.contract.conserved else {},
                 batch=batch,
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
             )
@@ -258,11 +271,17 @@ class Build:
             "at": context.at.isoformat(),
             "counts": terms,
             "verdict": "warned" if verdict.warnings else "passed",
+            "newest": self._newest(verdict),
         }
         context.emit(Committing(name, txn))
         version = context.engine.replace(self._table, staged, Commit(self._table.app_id, txn, self._inputs, metadata))
         context.emit(Committed(name, version, txn))
         return replace(report, version=version)
+
+    def _newest(self, verdict: Verdict) -> str | None:
+        """The instant of the newest row, where the gate saw how old it is."""
+        ages = [check.observed for check in verdict.checks if check.rule == freshness.RULE]
+        return None if not ages or ages[0] is None else (self.context.at - timedelta(seconds=ages[0])).isoformat()
 
     def _keep_evidence(self, verdict: Verdict, txn: int) -> tuple[Mapping[str, Any], ...]:
         rows = evidence.rows(verdict, self.context.run_id, txn, self.context.at)
