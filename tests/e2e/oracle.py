@@ -84,7 +84,7 @@ VERSIONED = {
     "redshift_behavior": Versioned(
         "redshift/customer_behavior.parquet", ("event_id",), "event_ts",
         ("event_id VARCHAR", "customer_id VARCHAR", "event_name VARCHAR", "event_ts TIMESTAMP", "session_id VARCHAR",
-         "device VARCHAR", "geo VARCHAR", "url_1 VARCHAR", "url_2 VARCHAR", "metadata VARCHAR"),
+         "device VARCHAR", "geo VARCHAR", *(f"url_{number} VARCHAR" for number in range(1, 13)), "metadata VARCHAR"),
     ),
     "salesforce_accounts": _salesforce(
         "Account", "Name", "Industry", "AnnualRevenue DECIMAL(28,4)", "Phone", "BillingStreet", "BillingCity",
@@ -170,6 +170,8 @@ def _load(oracle: Oracle, source: Versioned) -> None:
         SELECT *, CASE WHEN NOT ({keyless}) THEN lead(_visible_at) OVER (
             PARTITION BY {key} ORDER BY _visible_at, file_row_number) END AS _replaced_at
         FROM read_parquet({_text(oracle.dataset / source.file)}, file_row_number = true)""")
+    for name, kind in source.schema.items():  # a column that the file lacks is null
+        oracle.db.execute(f'ALTER TABLE versions ADD COLUMN IF NOT EXISTS "{name}" {kind}')
 
 
 def _shown(source: Versioned, at: datetime) -> str:

@@ -13,11 +13,13 @@ CREATE MACRO judged(deleted, rules, when_deleted) AS CASE WHEN deleted THEN brok
 CREATE MACRO money_type(rule, raw, x) AS CASE WHEN raw IS NOT NULL AND x IS NULL THEN rule || ':type' END;
 CREATE MACRO money_required(rule, raw) AS CASE WHEN raw IS NULL THEN rule || ':required' END;
 
-CREATE MACRO instant(x) AS CASE WHEN regexp_full_match(plain(x),
-        '\d{4}-\d{2}-\d{2}T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)') THEN
+CREATE MACRO instant(x) AS CASE WHEN regexp_full_match(plain(x), '\d{9,10}') THEN make_timestamp(plain(x)::BIGINT * 1000000)
+    WHEN regexp_full_match(plain(x), '\d{12,13}') THEN make_timestamp(plain(x)::BIGINT * 1000)
+    WHEN regexp_full_match(plain(x),
+        '\d{4}-\d{2}-\d{2}T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)?') THEN
     try_cast(regexp_extract(plain(x), '^(.{10})T(.{8}(\.\d+)?)', 1) || ' '
         || regexp_extract(plain(x), '^(.{10})T(.{8}(\.\d+)?)', 2) AS TIMESTAMP)
-    - CASE WHEN plain(x) LIKE '%Z' THEN INTERVAL 0 MINUTE
+    - CASE WHEN NOT regexp_matches(plain(x), '[+-]\d\d:\d\d$') THEN INTERVAL 0 MINUTE
         ELSE to_minutes((substr(plain(x), -6, 1) || '1')::INTEGER
             * (substr(plain(x), -5, 2)::INTEGER * 60 + substr(plain(x), -2, 2)::INTEGER)) END
     END;
@@ -156,9 +158,15 @@ CREATE MACRO session_start(x) AS CASE
         || digits(x, 9, 2) || ':' || digits(x, 11, 2) || ':' || digits(x, 13, 2) AS TIMESTAMP) END;
 CREATE MACRO place_part(geo, part) AS
     nullif(upper(regexp_extract(plain(geo), '^([A-Za-z]{2})(-([A-Za-z0-9]{1,3}))?$', part)), '');
-CREATE MACRO degrees_part(geo, part) AS
-    nullif(regexp_extract(plain(geo), '^([+-]?\d{1,3}(\.\d+)?) *, *([+-]?\d{1,3}(\.\d+)?)$', part), '');
-CREATE MACRO degrees(geo, part) AS ltrim(degrees_part(geo, part), '+')::DOUBLE;
+-- Three notations of a position; the first number of each is group 1, the second group 3.
+CREATE MACRO told_degrees(geo, form, part) AS ltrim(nullif(regexp_extract(plain(geo), form, part), ''), '+')::DOUBLE;
+CREATE MACRO degrees(geo, part) AS CASE
+    WHEN plain(geo) LIKE '%/'
+        THEN told_degrees(geo, '^([+-]\d{2}(\.\d+)?)([+-]\d{3}(\.\d+)?)([+-]\d+(\.\d+)?)?/$', part)
+    WHEN starts_with(lower(plain(geo)), 'geo:')
+        THEN told_degrees(substr(plain(geo), 5),
+            '^(-?\d{1,3}(\.\d+)?),(-?\d{1,3}(\.\d+)?)(,-?\d+(\.\d+)?)?(;u=\d+(\.\d+)?)?$', part)
+    ELSE told_degrees(geo, '^([+-]?\d{1,3}(\.\d+)?) *, *([+-]?\d{1,3}(\.\d+)?)$', part) END;
 CREATE MACRO coordinate(geo, part) AS
     CASE WHEN abs(degrees(geo, 1)) <= 90 AND abs(degrees(geo, 3)) <= 180 THEN degrees(geo, part) END;
 
@@ -167,7 +175,9 @@ SELECT plain(event_id) AS event_id, plain(customer_id) AS customer_id, plain(eve
     plain(session_id) AS session_id, session_start(session_id) AS session_start_ts, plain(device) AS device,
     plain(geo) AS geo, place_part(geo, 1) AS geo_country, place_part(geo, 3) AS geo_region,
     coordinate(geo, 1) AS geo_latitude, coordinate(geo, 3) AS geo_longitude,
-    list_filter([plain(url_1), plain(url_2)], lambda url: url IS NOT NULL) AS urls, metadata,
+    list_filter([plain(url_1), plain(url_2), plain(url_3), plain(url_4), plain(url_5), plain(url_6), plain(url_7),
+        plain(url_8), plain(url_9), plain(url_10), plain(url_11), plain(url_12)], lambda url: url IS NOT NULL) AS urls,
+    metadata,
     month(event_ts) AS event_month,
     plain(event_id) AS _key, event_ts AS _cursor, false AS _deleted, _at, _row_id,
     broken([required('event_id', plain(event_id)), stranger('customer_id', plain(customer_id)),

@@ -433,6 +433,43 @@ def test_behavior_is_taken_apart(tiny: Answer) -> None:
     ]
 
 
+def test_a_position_is_told_in_three_ways(tiny: Answer) -> None:
+    told = {
+        " 37.77 , -122.42": (37.77, -122.42), "geo:37.77,-122.42": (37.77, -122.42), "GEO:-8.5,115.25,30.5;u=35": (-8.5, 115.25),
+        "+37.77-122.42/": (37.77, -122.42), "-08.5+115.25+30.5/": (-8.5, 115.25), "+00+000/": (0.0, 0.0),
+        "geo:+37.77,-122.42": (None, None), "geo:37.77 ,-122.42": (None, None), "geo:37.77,-122.42;crs=nad27": (None, None),
+        "geo:91,0": (None, None), "+90.5+000/": (None, None), "+37.77-22.42/": (None, None), "+37.77-122.42": (None, None),
+        "-0.5,180": (-0.5, 180.0), "37,77;-122,42": (None, None), "geo:": (None, None), "/": (None, None),
+    }  # fmt: skip
+    events = [version(f"{n:02}", "C1", "view", BEFORE, None, None, geo, *4 * [None]) for n, geo in enumerate(told)]
+    pages = [(name, TEXT) for name in ("url_10", "url_2", "metadata")]
+    tiny.of("redshift/customer_behavior", [*BEHAVIOR[:7], *pages, ("url_1", TEXT)], *events)
+
+    tiny.after(T0)
+
+    assert tiny.rows("behavior", "event_id, geo_latitude, geo_longitude") == [
+        (f"{n:02}", *place) for n, place in enumerate(told.values())
+    ]
+
+
+def test_an_instant_is_told_in_four_ways(tiny: Answer) -> None:
+    told = {
+        "2024-10-30T12:00:00.25+02:00": "2024-10-30 10:00:00.25+00", "2024-10-30T12:00:00": "2024-10-30 12:00:00+00",
+        1730289600: "2024-10-30 12:00:00+00", " 1730289600123 ": "2024-10-30 12:00:00.123+00", "1970-01-01T00:00:00Z":
+        "1970-01-01 00:00:00+00", 4102444800: "2100-01-01 00:00:00+00", "100000000": "1973-03-03 09:46:40+00",
+        20241030: None, "2024-10-30": None, "2024-10-30T24:00:00": None, 17302896001: None, 1730289600.5: None, True: None,
+        "2024-10-30 12:00:00": None, -1730289600: None, "2024-02-30T12:00:00": None,
+    }  # fmt: skip
+    events = [{"event_id": f"{n:02}", "event_type": "view", "event_timestamp": stamp} for n, stamp in enumerate(told)]
+    write_messages(tiny.dataset / "kafka" / "user_events.parquet", *((0, event, BEFORE) for event in events))
+
+    tiny.after(T0)
+
+    meant = [(f"{n:02}", instant) for n, instant in enumerate(told.values()) if instant]
+    assert tiny.rows("user_events", "event_id, event_timestamp::VARCHAR") == meant
+    assert tiny.refused("user_events") == {"event_timestamp:type": len(told) - len(meant)}
+
+
 def test_as_a_process_it_gets_only_a_folder_and_instants(tiny: Answer) -> None:
     tiny.of("snowflake/ORDERS", ORDERS, order("late", seen=T0, stamp=BEFORE), order("first", stamp=BEFORE))
     oracle = Path(__file__).with_name("oracle.py")

@@ -24,7 +24,8 @@ NOT_REVENUE = ("CANCELLED", "REFUNDED", "RETURNED")
 UNKNOWN = "Unknown"
 """The country or industry of orders whose customer has none."""
 
-_INSTANT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$"
+_INSTANT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-](0\d|1[0-4]):[0-5]\d)?$"
+_SECONDS, _MILLISECONDS = r"^\d{9,10}$", r"^\d{12,13}$"
 # Prices of this size have more digits than their column; far below it the whole numbers fit the engines' types.
 _TOO_LARGE_USD = 9e15
 # A rate has ten decimals: this many units make it a whole number.
@@ -57,9 +58,16 @@ def money(column: str) -> list[Column]:
 
 
 def instant(column: str) -> list[Column]:
-    """A column of ISO 8601 text as a UTC timestamp, and `_raw_<column>`; null where it is no instant with its zone."""
+    """A column of text as a UTC timestamp, and `_raw_<column>`; null where the text is no instant.
+
+    An instant is ISO 8601 (in UTC where it has no zone), or the seconds or milliseconds since 1970.
+    """
     raw = text(column)
-    parsed = F.when(raw.rlike(_INSTANT), raw).try_cast("timestamp")
+    seconds = F.when(raw.rlike(_SECONDS), raw).try_cast("bigint")
+    milliseconds = F.when(raw.rlike(_MILLISECONDS), raw).try_cast("bigint")
+    # Every session is in UTC, and so is text without a zone.
+    iso = F.when(raw.rlike(_INSTANT), raw).try_cast("timestamp")
+    parsed = F.coalesce(iso, F.timestamp_millis(F.coalesce(milliseconds, seconds * F.lit(1000))))
     return [parsed.alias(column), raw.alias(f"_raw_{column}")]
 
 

@@ -34,6 +34,9 @@ _MESSAGES = _table(
     _key("timestamp", UTC),
     deletable=False,
 )
+URLS = tuple(f"url_{number}" for number in range(1, 13))
+"""The columns of the pages of an event, in the order of their numbers."""
+
 _STAMPS = [_key("CreatedDate", UTC), _key("LastModifiedDate", UTC), _key("SystemModstamp", UTC)]
 
 SOURCE_SCHEMAS: dict[str, pa.Schema] = {
@@ -43,7 +46,7 @@ SOURCE_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("ORDER_DATE", UTC),
         pa.field("PRODUCT_ID", pa.string()),
         pa.field("QUANTITY", pa.int64()),
-        pa.field("AMOUNT", pa.decimal128(10, 2)),
+        pa.field("AMOUNT", pa.decimal128(20, 4)),
         *_texts("CURRENCY", "STATUS"),
         _key("LAST_MODIFIED_TS", UTC),
     ),
@@ -64,7 +67,7 @@ SOURCE_SCHEMAS: dict[str, pa.Schema] = {
     "redshift/customer_behavior": _table(
         *_texts("event_id", "customer_id", "event_name"),
         _key("event_ts", UTC),
-        *_texts("session_id", "device", "geo", "url_1", "url_2", "metadata"),
+        *_texts("session_id", "device", "geo", *URLS, "metadata"),
     ),
     "salesforce/Account": _table(
         _key("Id", pa.string()),
@@ -123,7 +126,7 @@ PARTITIONS = 3
 # fmt: off
 _FEW_VALUES = [
     "CURRENCY", "STATUS", "FIRST_NAME", "LAST_NAME", "CITY", "COUNTRY", "SEGMENT", "CATEGORY", "BRAND",
-    "ACTIVE", "event_name", "device", "geo", "url_1", "url_2", "metadata", "Industry", "BillingCity",
+    "ACTIVE", "event_name", "device", "geo", *URLS, "metadata", "Industry", "BillingCity",
     "BillingCountry", "FirstName", "LastName", "Title", "StageName", "Probability", "partition",
     "base_currency", "quote_currency", "headers.list.element.key", "headers.list.element.value",
 ]

@@ -10,8 +10,13 @@ from headwater.transform.table import silver
 
 _SESSION = r"^S(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})-[0-9A-Fa-f]+$"
 _COUNTRY = r"^([A-Za-z]{2})(-([A-Za-z0-9]{1,3}))?$"
-_DEGREES = r"[+-]?\d{1,3}(?:\.\d+)?"
-_COORDINATES = rf"^({_DEGREES}) *, *({_DEGREES})$"
+_POSITIONS = (
+    r"^([+-]?\d{1,3}(?:\.\d+)?) *, *([+-]?\d{1,3}(?:\.\d+)?)$",
+    # RFC 5870, whose third number is a height
+    r"^[Gg][Ee][Oo]:(-?\d{1,3}(?:\.\d+)?),(-?\d{1,3}(?:\.\d+)?)(?:,-?\d+(?:\.\d+)?)?(?:;u=\d+(?:\.\d+)?)?$",
+    # ISO 6709, the same
+    r"^([+-]\d{2}(?:\.\d+)?)([+-]\d{3}(?:\.\d+)?)(?:[+-]\d+(?:\.\d+)?)?/$",
+)
 _URL = re.compile(r"url_(\d+)")
 
 
@@ -56,7 +61,7 @@ def _session_start() -> Column:
 
 
 def _degrees(group: int, limit: int) -> Column:
-    degrees = _part("geo", _COORDINATES, group).cast("double")
+    degrees = F.coalesce(*(_part("geo", form, group) for form in _POSITIONS)).cast("double")
     return F.when(F.abs(degrees) <= limit, degrees)
 
 
