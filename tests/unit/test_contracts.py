@@ -21,8 +21,12 @@ FILES = sorted(FOLDER.rglob("*.yaml"))
 PERSONAL = {
     "email": "pii:email", "primary_email": "pii:email", "phone": "pii:phone", "first_name": "pii:name",
     "last_name": "pii:name", "address": "pii:address", "billing_street": "pii:address",
+    "supplied_name": "pii:name", "supplied_email": "pii:email",
 }  # fmt: skip
-SENSITIVE = {"annual_revenue", "amount", "amount_usd", "probability", "total_revenue"}
+SENSITIVE = {
+    "annual_revenue", "amount", "amount_usd", "probability", "total_revenue", "salary", "score", "comments", "goals",
+    "description",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")
@@ -42,7 +46,17 @@ def test_every_table_has_its_contract_under_its_own_path(contracts: Contracts):
         ("bronze", "bronze/crm/salesforce/accounts"),
         ("bronze", "bronze/crm/salesforce/contacts"),
         ("bronze", "bronze/crm/salesforce/opportunities"),
+        ("bronze", "bronze/crm/salesforce/leads"),
+        ("bronze", "bronze/crm/salesforce/cases"),
+        ("bronze", "bronze/crm/salesforce/tasks"),
+        ("bronze", "bronze/crm/salesforce/solutions"),
         ("bronze", "bronze/external/inventory"),
+        ("bronze", "bronze/external/purchasing"),
+        ("bronze", "bronze/external/employees"),
+        ("bronze", "bronze/external/performance_reviews"),
+        ("bronze", "bronze/external/transactions"),
+        ("bronze", "bronze/external/gl_accounts"),
+        ("bronze", "bronze/external/vendor_products"),
         ("bronze", "bronze/kafka/orders_events"),
         ("bronze", "bronze/kafka/user_events"),
         ("bronze", "bronze/kafka/inventory_updates"),

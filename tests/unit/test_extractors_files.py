@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.contracts import Column
 from headwater.errors import SourceRejected
-from headwater.extract import csv_file
+from headwater.extract import file_records
 from headwater.extract.csv_file import csv_records, read_csv
 
 COLUMNS = (
@@ -105,7 +105,7 @@ def test_numbers_with_blanks_or_a_zero_fraction_are_numbers_and_too_large_ones_a
 
 
 def test_a_line_longer_than_memory_should_hold_is_refused_and_the_next_one_is_read(tmp_path):
-    with patch.object(csv_file, "_LONGEST_LINE", 1000), patch.object(csv_file, "_BLOCK", 300):
+    with patch.object(file_records, "_LONGEST_LINE", 1000), patch.object(file_records, "_BLOCK", 300):
         rows, refused = read(tmp_path, HEADER + b"P1,W1,1,1\n" + b"x" * 5000 + b"\nP2,W2,2,2\n" + b"y" * 5000)
 
     assert [(row[0], row[1]) for row in rows] == [(2, "P1"), (4, "P2")]
@@ -156,7 +156,7 @@ blocks = st.integers(min_value=1, max_value=40)
     blocks,
 )
 def test_whatever_the_bytes_every_line_belongs_to_exactly_one_record(content, block):
-    with patch.object(csv_file, "_BLOCK", block):
+    with patch.object(file_records, "_BLOCK", block):
         found = list(csv_records(io.BytesIO(content)))
 
     ends: dict[int, bytes] = {}
@@ -186,7 +186,7 @@ def test_what_a_csv_writer_wrote_is_read_back(rows, line_end, block):
         rows
     )
 
-    with patch.object(csv_file, "_BLOCK", block):
+    with patch.object(file_records, "_BLOCK", block):
         found = list(csv_records(io.BytesIO(("x" + line_end + out.getvalue()).encode())))
 
     assert [fields for records in found for fields in records.fields][1:] == [list(row) for row in rows]
@@ -206,7 +206,7 @@ def test_good_and_broken_lines_mixed_are_told_apart_and_numbered(tmp_path_factor
         content += record
         line += record.count(b"\n")
 
-    with patch.object(csv_file, "_BLOCK", block):
+    with patch.object(file_records, "_BLOCK", block):
         rows, refused = read(tmp_path_factory.mktemp("csv"), content)
 
     assert [row[0] for row in rows] == expected

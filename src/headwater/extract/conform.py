@@ -15,7 +15,6 @@ from headwater.extract.base_extractor import Reject
 from headwater.extract.from_text import reject_batch, typed
 
 _LOG = logging.getLogger("headwater.extract")
-_WITHOUT_ZONE = r":\d\d(\.\d+)?$"
 _WIDEST = 38
 _SHOWN = 80
 
@@ -92,27 +91,14 @@ class BronzeShape:
             _LOG.warning("%s: %s", self._source, text)
 
     def _column(self, column: Column, values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
-        """A column in its contract's type, null where a value does not fit, and why for each such row."""
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
-        if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
-            values = values.cast(pa.string())
-        if pa.types.is_string(values.type):
-            text = _with_zone(values) if pa.types.is_timestamp(column.arrow_type) else values
-            arrays, refused = typed([column], {column.name: text})
-            return arrays[column.name], refused
         try:
-            array = _cast_or_null(values, column.arrow_type)
+            return fitted(column, values)
         except pa.ArrowNotImplementedError as error:
             raise SourceRejected(
                 self._source,
                 f"{self._place} has {column.name} as {values.type}, which can't become the {column.type} of "
                 f"{self._contract_file}; change one of the two",
             ) from error
-        if array.null_count == values.null_count:
-            return array, {}
-        rows = pc.indices_nonzero(pc.and_(array.is_null(), values.is_valid())).to_pylist()
-        return array, {row: f"{column.name} is {_shown(values[row])}, which is no {column.type}" for row in rows}
 
     def _reject(
         self, batch: pa.RecordBatch, refused: dict[int, list[str]], reject: Reject, raw: Callable[[int], bytes]
@@ -129,6 +115,26 @@ class BronzeShape:
                 raws,
             )
         )
+
+
+def fitted(column: Column, values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    """A column's values in its contract's type, null where one does not fit, and why for each such row.
+
+    Raises:
+        pa.ArrowNotImplementedError: no value of this kind can become that type.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
+    if pa.types.is_string(values.type):
+        arrays, refused = typed([column], {column.name: values})
+        return arrays[column.name], refused
+    array = _cast_or_null(values, column.arrow_type)
+    if array.null_count == values.null_count:
+        return array, {}
+    rows = pc.indices_nonzero(pc.and_(array.is_null(), values.is_valid())).to_pylist()
+    return array, {row: f"{column.name} is {_shown(values[row])}, which is no {column.type}" for row in rows}
 
 
 def _cast_or_null(values: pa.Array, to: pa.DataType) -> pa.Array:
@@ -163,12 +169,6 @@ def _cast(values: pa.Array, to: pa.DataType) -> pa.Array:
             raise pa.ArrowInvalid("an instant within a day is no date")
         return day
     return values.cast(to)
-
-
-def _with_zone(texts: pa.Array) -> pa.Array:
-    """An instant told without a zone is UTC."""
-    lacking = pc.match_substring_regex(texts, _WITHOUT_ZONE)
-    return pc.if_else(lacking, pc.binary_join_element_wise(texts, "Z", ""), texts)
 
 
 def _as_json(batch: pa.RecordBatch, row: int) -> bytes:

@@ -16,31 +16,12 @@ import pyarrow as pa
 
 from headwater.contracts import Column
 from headwater.errors import SourceRejected
+from headwater.extract.file_records import FileChunk, Overlong, RefusedRecord, physical_lines, places
 from headwater.extract.from_text import typed
 
-_BLOCK = 1 << 21
-_LONGEST_LINE = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _log = logging.getLogger("headwater.extract")
-
-
-@dataclass(frozen=True)
-class RefusedRecord:
-    """A record that is no row: the line it begins on, its bytes without the line end, and why."""
-
-    line: int
-    raw: bytes
-    reason: str
-
-
-@dataclass
-class FileChunk:
-    """Some records of a file: the rows' columns and lines, and what was refused."""
-
-    columns: dict[str, pa.Array]
-    lines: list[int]
-    refused: list[RefusedRecord]
 
 
 @dataclass
@@ -98,7 +79,7 @@ def read_csv(path: Path, name: str, columns: Sequence[Column], contract_file: st
         for records in csv_records(file):
             if names is None:
                 names = _header(records, name)
-                wanted = _wanted(names, name, columns, contract_file)
+                wanted = places(names, name, columns, contract_file)
             records.refuse_unless(len(names))
             yield _chunk(records, columns, wanted)
         if names is None:
@@ -136,36 +117,11 @@ def _quoted(lines: "_Lines") -> Records:
     return records
 
 
-class _Overlong(bytes):
-    """The beginning of a line that is too long to be kept."""
-
-
-def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
-    """A file's physical lines without their LF; of an overlong one only the beginning, so that memory is bounded."""
-    rest = b""
-    while data := file.read(_BLOCK):
-        *lines, rest = (rest + data).split(b"\n")
-        if len(rest) > _LONGEST_LINE:
-            lines.append(_Overlong(rest[:_LONGEST_LINE]))
-            rest = _after_line_end(file)
-        yield lines
-    if rest:
-        yield [rest]
-
-
-def _after_line_end(file: BinaryIO) -> bytes:
-    while data := file.read(_BLOCK):
-        _, end, rest = data.partition(b"\n")
-        if end:
-            return rest
-    return b""
-
-
 class _Lines:
     """A file's lines as `csv.reader` wants them; remembers those that no record took yet, and can give them again."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._blocks = _blocks(file)
+        self._blocks = physical_lines(file)
         self.ahead: deque[bytes] = deque()
         self._given: list[bytes] = []
         self._number = 1
@@ -185,7 +141,7 @@ class _Lines:
     def take_plain(self) -> Records | None:
         """All lines at hand, a record each, if they have neither quotes nor anything else out of the ordinary."""
         block = b"\n".join(self.ahead)
-        if b'"' in block or any(isinstance(line, _Overlong) for line in self.ahead):
+        if b'"' in block or any(isinstance(line, Overlong) for line in self.ahead):
             return None
         try:
             rows = list(csv.reader(block.decode().split("\n"), strict=True))
@@ -206,8 +162,8 @@ class _Lines:
             raise StopIteration
         line = self.ahead.popleft()
         self._given.append(line)
-        if isinstance(line, _Overlong):
-            raise csv.Error(f"a line of more than {_LONGEST_LINE} bytes, of which only these are kept")
+        if isinstance(line, Overlong):
+            raise csv.Error(Overlong.reason)
         try:
             return line.decode() + "\n"
         except UnicodeDecodeError:
@@ -241,28 +197,6 @@ def _header(records: Records, file: str) -> list[str]:
     names = [each.strip().lower() for each in records.fields[0]]
     records.drop([0])
     return names
-
-
-def _wanted(names: list[str], file: str, columns: Sequence[Column], contract_file: str) -> dict[str, int]:
-    """Where each column stands in the header."""
-    wanted = {}
-    for column in columns:
-        match names.count(column.name):
-            case 1:
-                wanted[column.name] = names.index(column.name)
-            case 0 if not column.required:
-                _log.warning("%s has no column %s: it is read as null", file, column.name)
-            case 0:
-                raise SourceRejected(
-                    "external",
-                    f"{file} has no column {column.name}, which {contract_file} requires; it has "
-                    f"{', '.join(names)}. Export the file again, or change the contract",
-                )
-            case count:
-                raise SourceRejected("external", f"{file} has {count} columns named {column.name}; export it again")
-    if extra := [each for each in names if each not in wanted]:
-        _log.warning("%s has columns that %s lacks, and which are left out: %s", file, contract_file, ", ".join(extra))
-    return wanted
 
 
 def _chunk(records: Records, columns: Sequence[Column], wanted: dict[str, int]) -> FileChunk:

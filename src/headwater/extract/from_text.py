@@ -9,6 +9,7 @@ from headwater.contracts import Column
 from headwater.extract.base_extractor import REJECT_SCHEMA
 
 _WHOLE = r"^\+?(-?[0-9]+)(?:\.0*)?$"
+_WITHOUT_ZONE = r":\d\d(\.\d+)?$"
 _SHOWN = 80
 
 
@@ -16,7 +17,8 @@ def typed(columns: Sequence[Column], texts: Mapping[str, pa.Array]) -> tuple[dic
     """Cast each column's texts to its type; say for each row that has a value which fits not, which and why.
 
     Nothing is rounded, cut or guessed: `8.5` is no bigint (`8.0` is 8), `1.23456` no decimal(20,4). White space around
-    anything but a string is ignored. Null stays null; a refused value is null in the result.
+    anything but a string is ignored. An instant told without a zone is UTC. Null stays null; a refused value is null
+    in the result.
     """
     arrays: dict[str, pa.Array] = {}
     refused: dict[int, str] = {}
@@ -41,6 +43,9 @@ def _cast(text: pa.Array, to: pa.DataType) -> pa.Array:
     if to == text.type:
         return text
     text = pc.utf8_trim_whitespace(text)
+    if pa.types.is_timestamp(to):
+        lacking = pc.match_substring_regex(text, _WITHOUT_ZONE)
+        text = pc.if_else(lacking, pc.binary_join_element_wise(text, "Z", ""), text)
     if pa.types.is_integer(to):
         # Arrow would also take 0x1F for a number.
         whole = pc.match_substring_regex(text, _WHOLE)

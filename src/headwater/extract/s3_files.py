@@ -15,19 +15,37 @@ from headwater.config import S3Settings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile, credential, setting
-from headwater.extract.csv_file import FileChunk, read_csv
+from headwater.extract.csv_file import read_csv
+from headwater.extract.file_records import WHOLE_FILE, FileChunk, refused_whole
 from headwater.extract.from_text import reject_batch
+from headwater.extract.json_file import read_json, read_json_lines
+from headwater.extract.packed_file import CODECS, unpack
+from headwater.extract.parquet_file import read_parquet
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-FOLDERS = {"external_inventory": "erp-export/inventory"}
+FOLDERS = {
+    "external_inventory": "erp-export/inventory",
+    "external_purchasing": "erp-export/purchasing",
+    "external_employees": "hr-export/employees",
+    "external_performance_reviews": "hr-export/performance_reviews",
+    "external_transactions": "accounting/transactions",
+    "external_gl_accounts": "accounting/gl_accounts",
+    "external_vendor_products": "vendor/products",
+}
 """Where each Bronze table's files lie: `<prefix>/<folder>/YYYY-MM-DD/<any name>`."""
 
 Reader: TypeAlias = Callable[[Path, str, Sequence[Column], str], Generator[FileChunk]]
 
-READERS: dict[str, Reader] = {".csv": read_csv}
-"""How a file is read, by the end of its name."""
+READERS: dict[str, Reader] = {
+    ".csv": read_csv,
+    ".json": read_json,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".parquet": read_parquet,
+}
+"""How a file is read, by the end of its name; all but Parquet, which compresses by itself, may be packed (`CODECS`)."""
 
 _OWN_COLUMNS = frozenset({"file_date", "_file_key", "_file_etag", "_file_size", "_file_line"})
 _DATED = re.compile(r"(\d{4}-\d{2}-\d{2})/[^/]+")
@@ -42,10 +60,11 @@ _log = logging.getLogger("headwater.extract")
 
 
 class S3FileExtractor(Extractor):
-    """The lines of every file in one folder of a bucket; each version of a file is read once.
+    """The records of every file in one folder of a bucket; each version of a file is read once.
 
-    A row is known by its file's key and etag and the line it begins on. An object is downloaded whole before its first
-    row is given, so that a row is never of a file that changed meanwhile.
+    A row is known by its file's key and etag and its place there: the line it begins on, or its number in a Parquet
+    file or JSON array. An object is downloaded, and unpacked, whole before its first row is given, so that a row is
+    never of a file that changed meanwhile. A file that is damaged is one reject, and keeps no other from being read.
     """
 
     source = "external"
@@ -77,12 +96,11 @@ class S3FileExtractor(Extractor):
             raise TypeError(f"a file was expected, not {partition}")
         columns = [column for column in self._contract.columns if column.name not in _OWN_COLUMNS]
         contract_file = f"config/contracts/bronze/{self._contract.name}.yaml"
-        reader = READERS[PurePosixPath(partition.key).suffix]
         with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
             path = Path(folder) / "file"
             with self._translated(partition):
                 self._download(partition, path)
-            with closing(reader(path, self._url(partition), columns, contract_file)) as chunks:
+            with closing(_chunks(path, partition.key, self._url(partition), columns, contract_file)) as chunks:
                 for chunk in chunks:
                     if chunk.refused:
                         reject(_rejects(partition, chunk))
@@ -128,12 +146,14 @@ class S3FileExtractor(Extractor):
                 for item in page:
                     file = SourceFile(item["path"], _plain(item["e_tag"]), item["size"])
                     day = self._date(file.key)
-                    if day and PurePosixPath(file.key).suffix in READERS:
+                    if day and _reader(file.key):
                         dated.append((day, file))
                     else:
                         strange.append(file.key)
         if strange:
-            expected = f"{self._place}YYYY-MM-DD/<name>, ending in {' or '.join(READERS)}"
+            expected = (
+                f"{self._place}YYYY-MM-DD/<name>, ending in {', '.join(READERS)} (or with {', '.join(CODECS)} behind)"
+            )
             _log.warning("%d objects are left out, such as %s: expected %s", len(strange), strange[0], expected)
         return [file for _, file in sorted(dated, key=lambda each: (each[0], each[1].key))]
 
@@ -215,6 +235,29 @@ class S3FileExtractor(Extractor):
         )
 
 
+def _reader(key: str) -> tuple[Reader, str | None] | None:
+    """What reads a file of this name, and how it is packed; None where nothing does."""
+    name = PurePosixPath(key.lower())
+    codec = CODECS.get(name.suffix)
+    reader = READERS.get(name.with_suffix("").suffix if codec else name.suffix)
+    return None if reader is None or (codec and reader is read_parquet) else (reader, codec)
+
+
+def _chunks(path: Path, key: str, name: str, columns: Sequence[Column], contract_file: str) -> Generator[FileChunk]:
+    """The chunks of a downloaded file, unpacked if need be."""
+    found = _reader(key)
+    if found is None:
+        raise ValueError(f"{key} was not listed")
+    reader, codec = found
+    if codec:
+        packed, path = path, path.with_name("unpacked")
+        if reason := unpack(packed, path, codec):
+            yield refused_whole(packed, reason)
+            return
+        packed.unlink()
+    yield from reader(path, name, columns, contract_file)
+
+
 def _is_refusal(status: int) -> bool:
     """Whether a retry of a request with this answer is of no use."""
     return 300 <= status < 500 and status not in (408, 429)
@@ -227,7 +270,7 @@ def _plain(etag: str | None) -> str:
 def _rejects(file: SourceFile, chunk: FileChunk) -> pa.RecordBatch:
     return reject_batch(
         [f"{file.key}:{file.etag}:{each.line}" for each in chunk.refused],
-        [f"{file.key}:{each.line}" for each in chunk.refused],
+        [file.key if each.line == WHOLE_FILE else f"{file.key}:{each.line}" for each in chunk.refused],
         [each.reason for each in chunk.refused],
         [each.raw for each in chunk.refused],
     )

@@ -1,4 +1,4 @@
-"""Salesforce's objects: accounts, contacts, opportunities."""
+"""Salesforce's objects: accounts, contacts, opportunities, leads, cases, tasks, solutions."""
 
 # ruff: noqa: S608 - queries are put together from the contract's and the object's own names
 
@@ -36,6 +36,10 @@ OBJECTS = {
     "salesforce_accounts": "Account",
     "salesforce_contacts": "Contact",
     "salesforce_opportunities": "Opportunity",
+    "salesforce_leads": "Lead",
+    "salesforce_cases": "Case",
+    "salesforce_tasks": "Task",
+    "salesforce_solutions": "Solution",
 }
 """The object of each Bronze table."""
 
