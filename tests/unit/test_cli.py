@@ -242,6 +242,39 @@ def test_query_gives_csv_and_json_of_exact_values(project: Path) -> None:
     ]
 
 
+def test_a_table_is_described_by_its_contract_its_neighbours_and_its_rows(project: Path) -> None:
+    done = headwater("describe", "silver.orders", cwd=project)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+    assert done.returncode == 0, done.stderr
+    assert lines[0].startswith("silver.orders: ")
+    assert "made from bronze.snowflake_orders, silver.fx_rates" in lines
+    assert "refers to silver.customers, silver.products" in lines
+    assert any(line.startswith("made of it gold.customer_360, gold.product_perf_daily") for line in lines)
+    assert any(line.startswith("state 2 rows, version 0, the newest record ") for line in lines)
+    assert any(line.startswith("customer_id string required; in customers.customer_id Who") for line in lines)
+    assert any(line.startswith("quantity bigint required; at least 0 ") for line in lines)
+    assert "2 of its rows" in lines
+
+
+def test_a_description_hides_what_is_classified(project: Path) -> None:
+    made = json.loads(headwater("describe", "orders", "--json", "--rows", "1", cwd=project).stdout)
+
+    assert made["table"] == "silver.orders"
+    assert made["lineage"]["above"] == ["bronze.snowflake_orders", "silver.fx_rates"]
+    [row] = made["sample"]
+    assert (row["order_id"], row["amount_usd"], row["status"]) == ("O1", "(hidden)", None)
+    classified = {column["name"] for column in made["columns"] if column["classification"]}
+    assert classified == {"amount", "amount_usd"}
+
+
+def test_a_table_that_nothing_describes_is_named_with_the_nearest(project: Path) -> None:
+    done = headwater("describe", "ordrs", cwd=project)
+
+    assert done.returncode == 1
+    assert "no contract describes a table ordrs; did you mean orders?" in done.stderr
+
+
 def test_query_of_nothing_is_an_empty_document(project: Path) -> None:
     sql = "SELECT order_id FROM orders WHERE false"
 

@@ -94,9 +94,13 @@ def test_every_term_of_every_balance_is_told() -> None:
 def test_refused_rows_come_with_the_query_that_shows_them() -> None:
     text = summary(report(ORDERS_IN, ORDERS, GEOGRAPHY), Afterwards(".venv/bin/headwater", " --config x.yaml"))
 
-    assert '.venv/bin/headwater query --config x.yaml "SELECT reason, raw FROM quarantine.orders LIMIT 10"' in text
     assert (
-        '.venv/bin/headwater query --config x.yaml "SELECT reason, raw FROM rejects.snowflake_orders LIMIT 10"' in text
+        '.venv/bin/headwater query --config x.yaml "SELECT reason, key, input, _row_id, raw FROM quarantine.orders LIMIT 10"'
+        in text
+    )
+    assert (
+        '.venv/bin/headwater query --config x.yaml "SELECT position, reason, raw FROM rejects.snowflake_orders LIMIT 10"'
+        in text
     )
     assert "FROM quarantine" not in summary(report(GEOGRAPHY), Afterwards("headwater"))
 
@@ -136,7 +140,10 @@ def test_the_document_says_the_same() -> None:
     assert made["still_running"] == {"what": "the sandbox", "stop": "headwater sandbox down"}
     assert made["tables"][0]["terms"] == {"read": 100_012, "landed": 100_000, "repeated": 10, "rejected": 2}
     assert made["tables"][1]["verdict"] == "passed"
-    assert made["tables"][1]["refused"] == 'headwater query "SELECT reason, raw FROM quarantine.orders LIMIT 10"'
+    assert (
+        made["tables"][1]["refused"]
+        == 'headwater query "SELECT reason, key, input, _row_id, raw FROM quarantine.orders LIMIT 10"'
+    )
 
 
 def play(progress: Progress) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from headwater.cli.describe import describe
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
 from headwater.cli.run import run
@@ -44,7 +45,7 @@ def headwater() -> None:
     """
 
 
-for command in (run, status, query, check, doctor, config, sandbox):
+for command in (run, status, describe, query, check, doctor, config, sandbox):
     headwater.add_command(command)
 
 

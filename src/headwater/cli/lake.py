@@ -29,7 +29,7 @@ _CELL_WIDTH = 60
 def status(session: Session, as_json: bool) -> None:
     """Say of each table its rows, version, freshness, watermark and last verdict."""
     contracts, settings = session.contracts, session.settings
-    at = _lake_clock(session)
+    at = lake_clock(session)
 
     from headwater.observe.lake import statuses
 
@@ -38,7 +38,7 @@ def status(session: Session, as_json: bool) -> None:
         click.echo(
             json.dumps(
                 {"lake": settings.lake, "at": at, "tables": [_document(each, at) for each in tables]},
-                default=_json_value,
+                default=json_value,
             )
         )
         return
@@ -74,7 +74,7 @@ def _document(table: "TableStatus", at: datetime) -> dict[str, Any]:
     }
 
 
-def _lake_clock(session: Session) -> datetime:
+def lake_clock(session: Session) -> datetime:
     """What is now for this lake: the sandbox's clock where it has one, else the time of day."""
     if session.settings.sandbox is None:
         return now()
@@ -110,11 +110,17 @@ def query(session: Session, sql: str | None, as_csv: bool, as_json: bool) -> Non
                     f"no table yet in {session.settings.lake}; make them: {session.command} run{session.options}"
                 )
                 return
-            _print_rows(header, rows, as_csv, as_json)
+            if as_csv or as_json:
+                import pyarrow as pa
+
+                columns = [pa.array([row[index] for row in rows]) for index in range(len(header))]
+                _print_batches(pa.table(columns, names=header).to_reader(), as_csv)
+            else:
+                print_rows(header, rows)
         elif as_csv or as_json:
             _print_batches(lake.run(sql), as_csv)
         else:
-            _print_rows(*lake.rows(sql), as_csv, as_json)
+            print_rows(*lake.rows(sql))
     finally:
         lake.close()
 
@@ -133,9 +139,7 @@ def _print_batches(reader: "pa.RecordBatchReader", as_csv: bool) -> None:
     for batch in reader:
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             click.echo("\n" if first else ",\n", nl=False)
-            click.echo(
-                json.dumps(dict(zip(names, row, strict=True)), default=_json_value, ensure_ascii=False), nl=False
-            )
+            click.echo(json.dumps(dict(zip(names, row, strict=True)), default=json_value, ensure_ascii=False), nl=False)
             first = False
     click.echo("\n]")
 
@@ -147,7 +151,7 @@ def _csv_rows(batch: "pa.RecordBatch") -> Iterable[list[str]]:
         yield [cell(value) for value in row]
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """What JSON lacks: instants in ISO 8601, decimals and bytes as text, so that no digit is lost."""
     if isinstance(value, datetime):
         return value.isoformat()
@@ -156,14 +160,8 @@ def _json_value(value: Any) -> Any:
     return cell(value)
 
 
-def _print_rows(header: list[str], rows: list[tuple[Any, ...]], as_csv: bool, as_json: bool) -> None:
-    if as_csv or as_json:
-        import pyarrow as pa
-
-        columns = [pa.array([row[index] for row in rows]) for index in range(len(header))]
-        _print_batches(pa.table(columns, names=header).to_reader(), as_csv)
-        return
-
+def print_rows(header: list[str], rows: list[tuple[Any, ...]]) -> None:
+    """Print rows as a table for people: framed on a terminal, plain otherwise, long values cut."""
     from headwater.observe.tabular import cell
 
     shown = [[_short(cell(value)) for value in row] for row in rows[:_SHOWN_ROWS]]

@@ -95,6 +95,12 @@ def statuses(lake: str, contracts: Contracts) -> list[TableStatus]:
     return [_status(table, handles.get(table), verdicts) for table in tables if table.contract is not None]
 
 
+def status_of(lake: str, contracts: Contracts, table: LakeTable) -> TableStatus:
+    """The state of one table."""
+    evidence = next(each for each in lake_tables(lake, contracts) if each.name == EVIDENCE).open()
+    return _status(table, table.open(), _last_verdicts(evidence) if evidence else {})
+
+
 def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, str]) -> TableStatus:
     if handle is None:
         verdict = verdicts.get(table.name, "")

@@ -121,7 +121,9 @@ def _refused_rows(table: TableReport) -> tuple[int, str]:
 
 def _refused_query(table: TableReport, afterwards: Afterwards) -> str:
     _, where = _refused_rows(table)
-    return afterwards.query(f"SELECT reason, raw FROM {where} LIMIT 10")  # noqa: S608 - text for people; the name is ours
+    # What a source sent has a position there; a landed version has the source's position, or a hash, as its `_row_id`.
+    columns = "position, reason, raw" if where.startswith("rejects.") else "reason, key, input, _row_id, raw"
+    return afterwards.query(f"SELECT {columns} FROM {where} LIMIT 10")  # noqa: S608 - text for people; the name is ours
 
 
 def _end(report: RunReport, afterwards: Afterwards) -> list[str]:

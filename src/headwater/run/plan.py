@@ -25,18 +25,39 @@ class Plan:
         return tuple(self.depends_on)
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """One step of lineage: what a table is made from (a source, for Bronze), what it refers to, and what is made of it."""
+
+    above: tuple[str, ...]
+    refers_to: tuple[str, ...]
+    below: tuple[str, ...]
+
+
+def neighbours(table: str, contracts: Contracts, functions: Mapping[str, TableFunction]) -> Neighbours:
+    """The tables next to one, by their full names; read from the functions' parameters and the contract's foreign keys."""
+    contract = contracts[table]
+    if contract.layer == "bronze":
+        above: tuple[str, ...] = (EXTRACTORS[table].name,) if table in EXTRACTORS else ()
+    else:
+        above = tuple(contracts[name].table for name in functions[table].inputs)
+    parents = dict.fromkeys(contracts[key.parent].table for key in contract.foreign_keys)
+    below = (contracts[name].table for name, function in functions.items() if table in function.inputs)
+    return Neighbours(above, tuple(parents), tuple(sorted(below)))
+
+
 def planned(
     settings: Settings, contracts: Contracts, functions: Mapping[str, TableFunction], select: tuple[str, ...] | None
 ) -> Plan:
-    """Plan every table that an enabled source reaches, or those of them that are selected.
+    """Plan every table that an enabled table of an enabled source reaches, or those of them that are selected.
 
-    A Silver table whose versions come from disabled sources alone is left out; those below read it as empty.
+    A Silver table whose versions come from disabled tables alone is left out; those below read it as empty.
 
     Raises:
         ConfigurationError: a function has no contract, reads what no contract describes, or nothing is left to do.
     """
     enabled = settings.data_sources.enabled()
-    bronze = {name for name, source in EXTRACTORS.items() if source.name in enabled}
+    bronze = {name for name, source in EXTRACTORS.items() if source.name in enabled and settings.table(name).enabled}
     edges: dict[str, frozenset[str]] = {name: frozenset() for name in EXTRACTORS if name in bronze}
     for name, function in functions.items():
         if (contract := contracts.get(name)) is None:

@@ -1,0 +1,64 @@
+"""What is known of one table: its contract, its state, and a few of its rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from headwater.contracts import Column, Contract, Contracts
+from headwater.observe.lake import TableStatus, lake_tables, status_of
+
+HIDDEN = "(hidden)"
+"""Stands in a sample for a value of a classified column."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """`sample` holds some rows of the newest version, the values of classified columns hidden."""
+
+    contract: Contract
+    uri: str
+    status: TableStatus
+    sample: tuple[dict[str, Any], ...]
+
+
+def described(lake: str, contracts: Contracts, table: str, rows: int) -> Description:
+    """Describe a table by its bare name, with up to `rows` rows of it."""
+    contract = contracts[table]
+    place = next(each for each in lake_tables(lake, contracts) if each.contract is contract)
+    handle = place.open()
+    sample: tuple[dict[str, Any], ...] = ()
+    if handle is not None:
+        head = handle.to_pyarrow_dataset().head(rows, columns=list(contract.column_names))
+        sample = tuple(_shown(head, contract))
+    return Description(contract, place.uri, status_of(lake, contracts, place), sample)
+
+
+def demands(column: Column, contract: Contract) -> str:
+    """What a value of the column must be, in a few words."""
+    bounds = {
+        "at least": column.minimum,
+        "above": column.exclusive_minimum,
+        "at most": column.maximum,
+        "below": column.exclusive_maximum,
+    }
+    references = [f"in {key.parent}.{key.parent_column}" for key in contract.foreign_keys if key.column == column.name]
+    told = [
+        "key" if column.name in contract.key else "required" if column.required else "",
+        "cursor" if column.name == contract.cursor else "",
+        f"one of {', '.join(column.allowed)}" if column.allowed else "",
+        *(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None),
+        f"like {column.pattern}" if column.pattern else "",
+        *references,
+        "partition" if column.name in contract.partition_by else "",
+    ]
+    return "; ".join(filter(None, told))
+
+
+def _shown(rows: pa.Table, contract: Contract) -> Sequence[dict[str, Any]]:
+    hidden = {column.name for column in contract.columns if column.classification}
+    return [
+        {name: HIDDEN if name in hidden and value is not None else value for name, value in row.items()}
+        for row in rows.to_pylist()
+    ]
