@@ -151,7 +151,7 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run([*as_root, "umount", str(place)], check=True)
+        subprocess.run([*as_root, "umount", "--lazy", str(place)], check=True)
 
 
 def enlarge(place: Path, size: str) -> None:
