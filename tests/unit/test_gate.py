@@ -264,6 +264,14 @@ def test_a_candidate_that_lacks_a_column_fails(spark: SparkSession, gate: Gate) 
     assert "state" in verdict.failed[0].detail
 
 
+def test_a_row_from_the_future_makes_nothing_fresh(spark: SparkSession, gate: Gate) -> None:
+    rows = [{**row, "changed_ts": AT - timedelta(hours=3)} for row in ROWS[1:]]
+    ahead = {**ROWS[0], "changed_ts": AT + timedelta(days=365)}
+    verdict = gate.judge(candidate(spark, [ahead, *rows]))
+
+    assert [check.rule for check in verdict.failed] == ["freshness"]
+
+
 def test_a_cursor_without_any_value_is_not_fresh(spark: SparkSession, gate: Gate) -> None:
     verdict = gate.judge(candidate(spark, [{**row, "changed_ts": None} for row in ROWS]))
 

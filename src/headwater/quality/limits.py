@@ -39,7 +39,10 @@ class SchemaContracts(_Block):
 
 
 class Freshness(_Block):
-    """The newest `column` (the contract's cursor, if not told) is at most `max_age` older than the run's instant."""
+    """The newest `column` (the contract's cursor, if not told) is at most `max_age` older than the run's instant.
+
+    Rows dated later than that instant do not count.
+    """
 
     max_age: Duration
     column: str | None = None

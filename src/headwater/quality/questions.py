@@ -210,7 +210,8 @@ def _narrow(candidate: Candidate) -> DataFrame:
     if dated:
         at = F.lit((candidate.at - _EPOCH) // timedelta(microseconds=1))
         told = F.unix_micros(F.col(dated).cast("timestamp"))
-        columns.append(((at - told) / F.lit(1e6)).alias(_AGE))
+        # A row of the year 2100 would make a source that fell silent look fresh for ever: what lies ahead has no age.
+        columns.append(F.when(told <= at, (at - told) / F.lit(1e6)).alias(_AGE))
     return candidate.rows.select(*(columns or [F.col(contract.column_names[0])]))
 
 
