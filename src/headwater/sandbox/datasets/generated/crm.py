@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from headwater.sandbox.datasets.columns import (
     instants,
     integers,
     joined,
+    micros,
     money,
     nulled,
     numbers,
@@ -25,13 +27,14 @@ from headwater.sandbox.datasets.columns import (
 )
 from headwater.sandbox.datasets.draws import Ints, Mask, below, unit, weighted
 from headwater.sandbox.datasets.folder import table
-from headwater.sandbox.datasets.generated.populations import END_US, Population, lag
+from headwater.sandbox.datasets.generated.populations import END_US, START_US, Population, lag
 
 _SUFFIX = "IAA"
 """Salesforce's check letters of `001Hw…` and its like: the one capital letter stands fourth of the first five."""
 
 _STAGES = ("Prospecting", "Qualification", "Proposal", "Negotiation", "Closed Won", "Closed Lost")
 _PROBABILITIES = np.array([10, 25, 50, 75, 100, 0])
+_YEAR_2100 = micros(datetime(2100, 6, 30, tzinfo=UTC))
 _DOOMED = 8
 """Accounts with this remainder of 20 are deleted some day; hardly anything refers to them."""
 
@@ -68,7 +71,7 @@ def account_ids(account: Ints) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class _Stamps:
+class Stamps:
     """When versions were made, changed, seen and deleted; 0 where they were not deleted."""
 
     created: Ints
@@ -78,7 +81,7 @@ class _Stamps:
     deleted: Ints
 
     @classmethod
-    def first(cls, population: Population, index: Ints, doomed: tuple[int, ...]) -> "_Stamps":
+    def first(cls, population: Population, index: Ints, doomed: tuple[int, ...]) -> "Stamps":
         created = population.created(index)
         deleted = np.zeros(len(index), dtype=np.int64)
         gone, at = population.changing(index, doomed)
@@ -86,7 +89,7 @@ class _Stamps:
         return cls(created, created, created, np.zeros(len(index), dtype=np.bool_), deleted)
 
     @classmethod
-    def later(cls, population: Population, index: Ints, at: Ints, automated: Mask | None = None) -> "_Stamps":
+    def later(cls, population: Population, index: Ints, at: Ints, automated: Mask | None = None) -> "Stamps":
         created = population.created(index)
         quiet = np.zeros(len(index), dtype=np.bool_) if automated is None else automated
         late = index % 3 == 1
@@ -105,7 +108,8 @@ class _Stamps:
         }
 
 
-def _visible(versions: pa.Table) -> pa.Table:
+def visible(versions: pa.Table) -> pa.Table:
+    """Those that are shown before the dataset ends."""
     shown = numbers(versions["_visible_at"])
     return versions.filter(flags(shown < END_US))
 
@@ -113,17 +117,19 @@ def _visible(versions: pa.Table) -> pa.Table:
 def account_tables(crm: Crm) -> Iterator[pa.Table]:
     """Account: a third with a change; one in twenty of the old ones is deleted."""
     for account in crm.accounts.chunks():
-        yield _visible(_accounts(account, 0, _Stamps.first(crm.accounts, account, (_DOOMED,))))
+        yield visible(_accounts(account, 0, Stamps.first(crm.accounts, account, (_DOOMED,))))
         changed, at = crm.accounts.changing(account, (0, 1, 2, 3, 4, 5, 6))
         # Recalculated by Salesforce itself: SystemModstamp moves, LastModifiedDate does not.
-        stamps = _Stamps.later(crm.accounts, changed, at, automated=changed % 20 == 6)
-        yield _visible(_accounts(changed, 1, stamps))
+        stamps = Stamps.later(crm.accounts, changed, at, automated=changed % 20 == 6)
+        yield visible(_accounts(changed, 1, stamps))
 
 
-def _accounts(account: Ints, version: int, stamps: _Stamps) -> pa.Table:
+def _accounts(account: Ints, version: int, stamps: Stamps) -> pa.Table:
     country = people.country_of(account + 5_000_000)
     industry = choose(names.INDUSTRIES, below(f"account.industry.{version}", account, len(names.INDUSTRIES)))
     revenue = (10 ** (6 + 5 * unit("account.revenue", account))).astype(np.int64) * (10 + version) // 10 * 100 + 37
+    phones = people.phones(account + 5_000_000)
+    code = replaced(choose(people.CODES, country), account % 73 == 22, "Österreich")
     name = joined(
         people.last_names(account),
         choose((" & Söhne ", " ", " Trading "), account % 3),
@@ -136,12 +142,12 @@ def _accounts(account: Ints, version: int, stamps: _Stamps) -> pa.Table:
         {
             "Id": account_ids(account),
             "Name": name,
-            "Industry": nulled(industry, account % 37 == 9),
+            "Industry": nulled(replaced(industry, account % 61 == 20, "Énergie"), account % 37 == 9),
             "AnnualRevenue": nulled(money(revenue, 18), account % 53 == 10),
-            "Phone": people.phones(account + 5_000_000),
+            "Phone": replaced(phones, account % 67 == 21, joined("☎ ", phones)),
             "BillingStreet": people.streets(account + 5_000_000 + version),
             "BillingCity": choose(people.CITIES, country),
-            "BillingCountry": nulled(choose(people.CODES, country), account % 71 == 12),
+            "BillingCountry": nulled(code, account % 71 == 12),
             **stamps.columns("account", account),
         },
     )
@@ -153,22 +159,24 @@ def contact_tables(crm: Crm) -> Iterator[pa.Table]:
     for contact in everyone.chunks():
         account = crm.account_of(everyone, contact)
         # Few of the oldest belong to an account that is deleted later: orphans from then on.
-        stray = (contact % 400 == 11) & (contact > 400) & (contact < everyone.old)
-        account = np.where(stray, _DOOMED + 20 * (contact // 400 - 1), account)
-        yield _visible(_contacts(crm, contact, account, 0, _Stamps.first(everyone, contact, (9, 10, 12))))
+        stray = (contact % 100 == 11) & (contact < everyone.old)
+        doomed = np.maximum(contact * crm.accounts.old // max(everyone.old, 1) // 20 - 1, 0)
+        account = np.where(stray, _DOOMED + 20 * doomed, account)
+        yield visible(_contacts(crm, contact, account, 0, Stamps.first(everyone, contact, (9, 10, 12))))
         changed, at = everyone.changing(contact, (1, 2, 3, 4))
         stays = crm.account_of(everyone, changed)
-        yield _visible(_contacts(crm, changed, stays, 1, _Stamps.later(everyone, changed, at)))
+        yield visible(_contacts(crm, changed, stays, 1, Stamps.later(everyone, changed, at)))
         moved, at = everyone.changing(contact, (5, 6, 7))
         other = below("contact.moved", moved, crm.accounts.old)
         other = np.where(other % 20 == _DOOMED, other - 1, other)
-        yield _visible(_contacts(crm, moved, other, 0, _Stamps.later(everyone, moved, at)))
+        yield visible(_contacts(crm, moved, other, 0, Stamps.later(everyone, moved, at)))
 
 
-def _contacts(crm: Crm, contact: Ints, account: Ints, version: int, stamps: _Stamps) -> pa.Table:
+def _contacts(crm: Crm, contact: Ints, account: Ints, version: int, stamps: Stamps) -> pa.Table:
     # One in 53 has the e-mail of the contact before, who is somebody else's: two accounts share an address.
     as_whom = np.where(contact % 53 == 7, contact - 1, contact)
     person = as_whom * 7919 % crm.customers
+    phones, email = people.phones(person), people.emails(person, np.full(len(contact), version))
     return table(
         "salesforce/Contact",
         {
@@ -176,8 +184,8 @@ def _contacts(crm: Crm, contact: Ints, account: Ints, version: int, stamps: _Sta
             "AccountId": nulled(account_ids(account), contact % 83 == 30),
             "FirstName": nulled(people.first_names(person), contact % 43 == 13),
             "LastName": people.last_names(person),
-            "Email": people.untidy(people.emails(person, np.full(len(contact), version)), as_whom + 1),
-            "Phone": people.phones(person),
+            "Email": people.untidy(replaced(email, as_whom % 127 == 40, joined("zoë.", email)), as_whom + 1),
+            "Phone": replaced(phones, contact % 131 == 41, joined("☎ ", phones)),
             "Title": choose((*names.JOB_TITLES, None), below("contact.title", contact, len(names.JOB_TITLES) + 1)),
             **stamps.columns("contact", contact),
         },
@@ -188,29 +196,39 @@ def opportunity_tables(crm: Crm) -> Iterator[pa.Table]:
     """Opportunity: a third reach their last stage under our eyes; some are deleted."""
     deals = crm.opportunities
     for deal in deals.chunks():
-        yield _visible(_opportunities(crm, deal, 0, _Stamps.first(deals, deal, (9, 10, 11))))
+        yield visible(_opportunities(crm, deal, 0, Stamps.first(deals, deal, (9, 10, 11))))
         changed, at = deals.changing(deal, (0, 1, 2, 3, 4, 5, 6))
-        stamps = _Stamps.later(deals, changed, at, automated=changed % 20 == 6)
-        yield _visible(_opportunities(crm, changed, 1, stamps))
+        stamps = Stamps.later(deals, changed, at, automated=changed % 20 == 6)
+        yield visible(_opportunities(crm, changed, 1, stamps))
 
 
-def _opportunities(crm: Crm, deal: Ints, version: int, stamps: _Stamps) -> pa.Table:
+def _opportunities(crm: Crm, deal: Ints, version: int, stamps: Stamps) -> pa.Table:
     stage = weighted(
         f"deal.stage.{version}", deal, [20, 20, 20, 15, 15, 10] if version == 0 else [5, 5, 10, 15, 40, 25]
     )
     cents = 50_000 + (unit("deal.amount", deal) ** 2 * 50_000_000).astype(np.int64)
-    closes = stamps.created + 30 * DAY + below("deal.closes", deal, 90) * DAY + 12 * HOUR
-    account = replaced(account_ids(crm.account_of(crm.opportunities, deal)), deal % 5000 == 4999, "001Hw9999999999IAA")
+    # Of ten records a day one orphan would be more than a gate of 2 % allows: only the history has them.
+    orphan = (deal % 100 == 55) & (stamps.created < START_US)
+    account = replaced(account_ids(crm.account_of(crm.opportunities, deal)), orphan, "001Hw9999999999IAA")
     return table(
         "salesforce/Opportunity",
         {
             "Id": padded("006Hw", deal, 10, _SUFFIX),
             "AccountId": nulled(account, deal % 97 == 31),
             "Name": joined("Deal ", decimal_text(deal), choose((": Frühjahr", "", " (renewal)"), deal % 3)),
-            "StageName": choose(_STAGES, stage),
+            "StageName": replaced(choose(_STAGES, stage), deal % 101 == 50, "Négociation"),
             "Amount": nulled(money(cents, 18), deal % 59 == 20),
-            "CloseDate": dates(closes),
+            "CloseDate": dates(_closing(deal, version, stamps.created)),
             "Probability": integers(_PROBABILITIES[stage]),
             **stamps.columns("opportunity", deal),
         },
     )
+
+
+def _closing(deal: Ints, version: int, created: Ints) -> Ints:
+    """When a deal is to close: months ahead; a change may move it by a month either way; few say 1970 or 2100."""
+    closes = created + 30 * DAY + below("deal.closes", deal, 90) * DAY + 12 * HOUR
+    if version == 1:
+        closes = closes + np.where(deal % 40 == 3, 31 * DAY, 0) - np.where(deal % 40 == 25, 31 * DAY, 0)
+    closes = np.where(deal % 211 == 60, 14 * DAY, closes)
+    return np.where(deal % 211 == 160, _YEAR_2100, closes)
