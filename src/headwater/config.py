@@ -147,8 +147,12 @@ class SandboxSettings:
 
 @dataclass(config=_STRICT)
 class TableSettings:
-    """How a Bronze table reads its source: again from `overlap` before its watermark, until `settle` before now."""
+    """How a Bronze table reads its source: again from `overlap` before its watermark, until `settle` before now.
 
+    One that is not `enabled` is treated as a table of a source that is not: its source does not have it.
+    """
+
+    enabled: bool = True
     overlap: Duration = timedelta(hours=1)
     settle: Duration = timedelta(0)
 

@@ -1,6 +1,8 @@
 """`headwater sandbox …`: the six local sources and their clock."""
 
 import json
+import os
+import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +16,8 @@ from headwater.errors import ConfigurationError
 if TYPE_CHECKING:
     from headwater.config import SandboxSettings
     from headwater.sandbox import Status
+
+_REFUSALS_SHOWN = 10
 
 
 @click.group()
@@ -35,11 +39,33 @@ def clock(session: Session) -> datetime | None:
 
 
 def bring_up(session: Session, say: Callable[[str], None], at: datetime | None = None) -> "Status":
-    """Start what does not run yet, with the dataset that the settings name."""
+    """Start what does not run yet, with the dataset that the settings name.
+
+    Raises:
+        SandboxError: it does not start, or the dataset is a folder that does not follow `docs/datasets.md`.
+    """
     from headwater import sandbox as stand_ins
 
     configured = _configured(session)
-    return stand_ins.up(folder(session), _dataset(session, configured), at, say, configured.scale)
+    dataset = _dataset(session, configured)
+    if os.sep in dataset and stand_ins.status(folder(session)).dataset != dataset:
+        _ask_for_sound(session, Path(dataset), say)
+    return stand_ins.up(folder(session), dataset, at, say, configured.scale)
+
+
+def _ask_for_sound(session: Session, data: Path, say: Callable[[str], None]) -> None:
+    from headwater.errors import SandboxError
+    from headwater.sandbox.datasets.check import check as checked
+
+    report = checked(data)
+    for remark in (each for each in report.findings if not each.error):
+        say(remark.line)
+    if report.errors:
+        lines = [each.line for each in report.errors]
+        left = [f"and {len(lines) - _REFUSALS_SHOWN} more"] if len(lines) > _REFUSALS_SHOWN else []
+        told = "\n  ".join([*lines[:_REFUSALS_SHOWN], *left])
+        command = f"{session.command} sandbox check {shlex.quote(str(data))}"
+        raise SandboxError(f"{data} does not follow docs/datasets.md; `{command}` says all of it:\n  {told}")
 
 
 def _configured(session: Session) -> "SandboxSettings":
@@ -52,13 +78,31 @@ def _configured(session: Session) -> "SandboxSettings":
 
 
 def _dataset(session: Session, configured: "SandboxSettings") -> str:
-    """A name, or a folder, which is relative to the project's."""
-    place = session.settings.folder / Path(configured.dataset).expanduser()
-    return str(place) if (place / "dataset.yaml").is_file() else configured.dataset
+    """A name of ours, or a folder as an absolute path; one that is given relative is relative to the project's."""
+    from headwater.sandbox.datasets import DATASETS
+
+    if configured.dataset in DATASETS:
+        return configured.dataset
+    place = (session.settings.folder / Path(configured.dataset).expanduser()).resolve()
+    if not place.is_dir():
+        known = ", ".join(DATASETS)
+        where = session.settings.origin("sandbox.dataset")
+        raise ConfigurationError(
+            f"{where}: there is no dataset {configured.dataset!r}: choose one of {known}, or name a folder"
+        )
+    if configured.scale != 1.0:
+        raise ConfigurationError(f"{place} is what it is: it takes no scale; set sandbox.scale: 1 or leave it out")
+    return str(place)
 
 
 @sandbox.command()
-@click.option("--dataset", metavar="NAME", help="generated, completejourney or a folder [default: the config's].")
+@click.option("--dataset", metavar="NAME", help="generated or completejourney [default: the config's].")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A folder of your own, in the format of docs/datasets.md.",
+)
 @click.option(
     "--at", type=InstantType(), metavar="INSTANT", help="Set the clock [default: as it stood, or the dataset's start]."
 )
@@ -67,19 +111,24 @@ def _dataset(session: Session, configured: "SandboxSettings") -> str:
 )
 @common_options
 @click.pass_obj
-def up(session: Session, dataset: str | None, at: datetime | None, scale: float | None) -> None:
+def up(session: Session, dataset: str | None, data: Path | None, at: datetime | None, scale: float | None) -> None:
     """Start the six sources, unless they run.
 
-    A dataset that is chosen here stays chosen for later commands, until another one is.
+    What is chosen here stays chosen for later commands, until something else is.
     """
     from headwater.config import CHOSEN
+    from headwater.sandbox.datasets import DATASETS
 
+    if data is not None and (dataset is not None or scale is not None):
+        raise click.UsageError("--data DIR is a dataset as it is: give it without --dataset and --scale")
+    if dataset is not None and dataset not in DATASETS:
+        raise click.UsageError(
+            f"there is no dataset {dataset!r}: choose one of {', '.join(DATASETS)}, or give --data DIR"
+        )
     chosen = session.settings.state / CHOSEN
     before = chosen.read_text(encoding="utf-8") if chosen.exists() else None
-    if dataset is not None or scale is not None:
-        name = dataset or _configured(session).dataset
-        place = Path(name).expanduser()
-        name = str(place.absolute()) if (place / "dataset.yaml").is_file() else name
+    if data is not None or dataset is not None or scale is not None:
+        name = str(data.resolve()) if data is not None else dataset or _configured(session).dataset
         _choose(chosen, json.dumps({"sandbox": {"dataset": name, "scale": scale or 1.0}}) + "\n")
         session.reload()
     try:
@@ -88,6 +137,30 @@ def up(session: Session, dataset: str | None, at: datetime | None, scale: float 
         _choose(chosen, before)  # what did not start is not chosen
         raise
     _print_state(session, as_json=False)
+
+
+@sandbox.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@common_options
+@click.pass_obj
+def check(session: Session, folder: Path, as_json: bool) -> int:
+    """Say whether the folder DIR is a dataset as docs/datasets.md describes it.
+
+    One line for each thing that is not: file, row, column, what is wrong and how to mend it. An error keeps the
+    sandbox from showing the folder (exit code 1), a remark does not.
+    """
+    from headwater.sandbox.datasets.check import check as checked
+
+    report = checked(folder)
+    if as_json:
+        click.echo(json.dumps(report.document(), indent=2))
+    else:
+        for finding in report.findings:
+            click.echo(finding.line)
+        if not session.quiet or not report.findings:
+            click.echo(report.summary)
+    return 1 if report.errors else 0
 
 
 def _choose(chosen: Path, text: str | None) -> None:

@@ -28,6 +28,7 @@ import psutil
 import yaml
 
 from headwater.errors import SandboxError
+from headwater.sandbox.datasets.folder import absent_tables
 from headwater.sandbox.private_file import write_private
 from headwater.sandbox.record import Host, Process, Record, note_children
 from headwater.sandbox.stand_in import Connection, StandIn, log_file
@@ -180,7 +181,7 @@ class _Sandbox:
             self.record.write_host(self._host)
 
     def _write_connections(self) -> None:
-        """Write what the configuration reads: settings and secrets of the sources that are here, and which are not."""
+        """Write what the configuration reads: settings and secrets of the sources, and which sources and tables are not here."""
         secret_files = {name: self.record.folder / "secrets" / f"{name}.json" for name in self._connections}
         for name, file in secret_files.items():
             write_private(file, json.dumps(self._connections[name].secret, indent=2) + "\n")
@@ -190,6 +191,7 @@ class _Sandbox:
                 for name in STAND_INS
             },
             "secrets": {name: f"file:{file.absolute()}" for name, file in secret_files.items()},
+            "tables": {name: {"enabled": False} for name in absent_tables(self._dataset)},
         }
         heading = "# Written by `headwater sandbox up`: where the stand-ins of the six sources are.\n"
         write_private(self.record.connections, heading + yaml.safe_dump(document, sort_keys=False))

@@ -60,7 +60,7 @@ class RedshiftStandIn:
             _create_reader(connection, secret["password"])
             with connection.transaction():
                 for name, table in self._tables.items():
-                    connection.execute(_create_table(name, table.file, table.columns))
+                    connection.execute(_create_table(name, table))
                     self._copy(connection, f'{_SCHEMA}."{name}"', table.columns, table.at(at))
                     connection.execute(_composed(f'GRANT SELECT ON {_SCHEMA}."{name}" TO {_USER}'))
                 _tell_time(connection, at)
@@ -143,9 +143,9 @@ def _tell_time(connection: psycopg.Connection[Any], at: datetime) -> None:
     )
 
 
-def _create_table(name: str, file: Path, columns: list[str]) -> sql.SQL:
-    schema = pq.read_schema(file)
-    described = ", ".join(f'"{column}" {_type(schema.field(column).type)}' for column in columns)
+def _create_table(name: str, table: VersionedTable) -> sql.SQL:
+    schema = table.schema
+    described = ", ".join(f'"{column}" {_type(schema.field(column).type)}' for column in table.columns)
     return _composed(f'CREATE TABLE {_SCHEMA}."{name}" ({described})')
 
 

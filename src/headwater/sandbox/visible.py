@@ -2,8 +2,9 @@
 
 A file holds every version of every row with `_visible_at` and `_deleted_at`. Per key the version with the greatest
 `_visible_at` not after the clock counts (at a tie the later in the file), unless it is deleted by then. A row whose key
-is null has no other version: it stands for itself. The queries give timestamps in UTC without a zone, integers as
-BIGINT and a column of nothing as VARCHAR, however the file has them.
+is null has no other version: it stands for itself. The queries give the columns of a documented file in their documented
+types, however wide the file has them, and of any other file integers as BIGINT and a column of nothing as VARCHAR;
+timestamps in UTC without a zone.
 """
 
 # ruff: noqa: S608 - statements are put together from the names of the dataset's tables and columns
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from headwater.sandbox.datasets.folder import SOURCE_SCHEMAS
 
 _INTERNAL = ("_visible_at", "_deleted_at")
 
@@ -27,8 +30,13 @@ class VersionedTable:
 
     @property
     def columns(self) -> list[str]:
-        """The source's own columns, in the file's order."""
-        return [name for name in pq.read_schema(self.file).names if name not in _INTERNAL]
+        """The source's own columns, in the order of `served`."""
+        return [name for name in self.schema.names if name not in _INTERNAL]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The types of the columns as the source has them."""
+        return served(self.file)
 
     def at(self, instant: datetime) -> str:
         """A query for the rows that stand at `instant`."""
@@ -37,7 +45,7 @@ class VersionedTable:
     def changed_keys(self, after: datetime, until: datetime) -> str:
         """A query for the keys, each once, of which a version appeared or was deleted in `(after, until]`."""
         return f"""
-            SELECT DISTINCT {_names(self.key)} FROM {self._versions()}
+            SELECT DISTINCT {_names(self.key)} FROM {versions(self.file)}
             WHERE {self._has_key()} AND (
                 (_visible_at > {timestamp(after)} AND _visible_at <= {timestamp(until)})
                 OR (_deleted_at > {timestamp(after)} AND _deleted_at <= {timestamp(until)}))"""
@@ -51,15 +59,12 @@ class VersionedTable:
     def _has_key(self) -> str:
         return " AND ".join(f"{_names((name,))} IS NOT NULL" for name in self.key)
 
-    def _versions(self) -> str:
-        return f"read_parquet({literal(str(self.file))}, file_row_number = true)"
-
     def _standing(self, instant: datetime, condition: str) -> str:
-        schema = pq.read_schema(self.file)
+        schema = self.schema
         columns = ", ".join(_plain(schema.field(name)) for name in self.columns)
         return f"""
             SELECT {columns} FROM (
-                SELECT * FROM {self._versions()} WHERE {condition}
+                SELECT * FROM {versions(self.file)} WHERE {condition}
                 QUALIFY NOT ({self._has_key()}) OR row_number() OVER (
                     PARTITION BY {_names(self.key)} ORDER BY _visible_at DESC, file_row_number DESC) = 1)
             WHERE _deleted_at IS NULL OR _deleted_at > {timestamp(instant)}"""
@@ -79,12 +84,52 @@ def _names(columns: tuple[str, ...] | list[str]) -> str:
     return ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
 
 
-def _plain(column: pa.Field) -> str:
-    name = _names((column.name,))
-    kind = column.type
+def served(file: Path) -> pa.Schema:
+    """A file's columns in its order, those that `docs/datasets.md` describes in the types that it gives them.
+
+    After them come the columns that the page describes and the file lacks: they are null throughout.
+    """
+    found, documented = pq.read_schema(file), _documented(file)
+    known = {field.name: field for field in documented}
+    return pa.schema(
+        [known.get(field.name, field) for field in found]
+        + [field for field in documented if field.name not in found.names]
+    )
+
+
+def _documented(file: Path) -> pa.Schema:
+    return SOURCE_SCHEMAS.get(f"{file.parent.name}/{file.stem}", pa.schema([]))
+
+
+def versions(file: Path) -> str:
+    """A relation of a file's rows in the types of `served`, with their number in the file as `file_row_number`."""
+    found = pq.read_schema(file).names
+    columns = ", ".join(_typed(field, missing=field.name not in found) for field in served(file))
+    return f"(SELECT {columns}, file_row_number FROM read_parquet({literal(str(file))}, file_row_number = true))"
+
+
+def _typed(column: pa.Field, *, missing: bool) -> str:
+    """A column in the type that it is served in, null where the file has none of the name."""
+    name, kind = _names((column.name,)), column.type
     if pa.types.is_timestamp(kind):
-        utc = f"{name} AT TIME ZONE 'UTC'" if kind.tz else name
-        return f"CAST({utc} AS TIMESTAMP) AS {name}"
-    if pa.types.is_integer(kind):
-        return f"CAST({name} AS BIGINT) AS {name}"
-    return f"CAST({name} AS VARCHAR) AS {name}" if pa.types.is_null(kind) else name
+        wanted = "TIMESTAMPTZ" if kind.tz else "TIMESTAMP"
+    elif pa.types.is_integer(kind):
+        wanted = "BIGINT"
+    elif pa.types.is_decimal(kind):
+        wanted = f"DECIMAL({kind.precision},{kind.scale})"
+    elif pa.types.is_boolean(kind):
+        wanted = "BOOLEAN"
+    elif pa.types.is_date(kind):
+        wanted = "DATE"
+    elif pa.types.is_string(kind) or pa.types.is_null(kind):
+        wanted = "VARCHAR"
+    else:
+        return name
+    return f"CAST({'NULL' if missing else name} AS {wanted}) AS {name}"
+
+
+def _plain(column: pa.Field) -> str:
+    """A column as it is shown: an instant in UTC has no zone."""
+    name = _names((column.name,))
+    zoned = pa.types.is_timestamp(column.type) and column.type.tz
+    return f"{name} AT TIME ZONE 'UTC' AS {name}" if zoned else name

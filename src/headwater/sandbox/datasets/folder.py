@@ -90,6 +90,40 @@ SOURCE_SCHEMAS: dict[str, pa.Schema] = {
         pa.field("Probability", pa.int64()),
         *_STAMPS,
     ),
+    "salesforce/Lead": _table(
+        _key("Id", pa.string()),
+        *_texts("FirstName", "LastName", "Company", "Title", "Email", "Phone", "Industry"),
+        pa.field("AnnualRevenue", pa.decimal128(18, 2)),
+        *_texts("Country", "LeadSource", "Status", "Rating"),
+        _key("IsConverted", pa.bool_()),
+        pa.field("ConvertedDate", pa.date32()),
+        *_texts("ConvertedAccountId", "ConvertedContactId"),
+        *_STAMPS,
+    ),
+    "salesforce/Case": _table(
+        _key("Id", pa.string()),
+        *_texts("CaseNumber", "AccountId", "ContactId", "Subject", "Description", "Type", "Reason", "Status"),
+        *_texts("Priority", "Origin", "SuppliedName", "SuppliedEmail"),
+        _key("IsClosed", pa.bool_()),
+        pa.field("ClosedDate", UTC),
+        *_STAMPS,
+    ),
+    "salesforce/Task": _table(
+        _key("Id", pa.string()),
+        *_texts("WhoId", "WhatId", "AccountId", "Subject"),
+        pa.field("ActivityDate", pa.date32()),
+        *_texts("Status", "Priority", "TaskSubtype", "Description"),
+        _key("IsClosed", pa.bool_()),
+        *_STAMPS,
+    ),
+    "salesforce/Solution": _table(
+        _key("Id", pa.string()),
+        *_texts("SolutionNumber", "SolutionName", "SolutionNote", "Status"),
+        _key("IsPublished", pa.bool_()),
+        _key("IsReviewed", pa.bool_()),
+        pa.field("TimesUsed", pa.int64()),
+        *_STAMPS,
+    ),
     "s3/files": _table(_key("key", pa.string()), _key("path", pa.string())),
     "kafka/orders_events": _MESSAGES,
     "kafka/user_events": _MESSAGES,
@@ -112,12 +146,46 @@ CURSORS = {
     "salesforce/Account": "SystemModstamp",
     "salesforce/Contact": "SystemModstamp",
     "salesforce/Opportunity": "SystemModstamp",
+    "salesforce/Lead": "SystemModstamp",
+    "salesforce/Case": "SystemModstamp",
+    "salesforce/Task": "SystemModstamp",
+    "salesforce/Solution": "SystemModstamp",
     "kafka/orders_events": "timestamp",
     "kafka/user_events": "timestamp",
     "kafka/inventory_updates": "timestamp",
     "fx/rates": "as_of_time",
 }
 """The column by which each file's rows are stamped at their source: never later than `_visible_at`."""
+
+BRONZE = {
+    "snowflake/ORDERS": "snowflake_orders",
+    "snowflake/CUSTOMERS": "snowflake_customers",
+    "snowflake/PRODUCTS": "snowflake_products",
+    "redshift/customer_behavior": "redshift_behavior",
+    "salesforce/Account": "salesforce_accounts",
+    "salesforce/Contact": "salesforce_contacts",
+    "salesforce/Opportunity": "salesforce_opportunities",
+    "salesforce/Lead": "salesforce_leads",
+    "salesforce/Case": "salesforce_cases",
+    "salesforce/Task": "salesforce_tasks",
+    "salesforce/Solution": "salesforce_solutions",
+    "kafka/orders_events": "kafka_orders_events",
+    "kafka/user_events": "kafka_user_events",
+    "kafka/inventory_updates": "kafka_inventory_updates",
+    "fx/rates": "fx_vendor_rates",
+}
+"""The Bronze table that each Parquet file but `s3/files` comes to."""
+
+BRONZE_OF_FILES = {
+    "erp-export/inventory/": "external_inventory",
+    "erp-export/purchasing/": "external_purchasing",
+    "hr-export/employees/": "external_employees",
+    "hr-export/performance_reviews/": "external_performance_reviews",
+    "accounting/transactions/": "external_transactions",
+    "accounting/gl_accounts/": "external_gl_accounts",
+    "vendor/products/": "external_vendor_products",
+}
+"""The Bronze table that the bucket's files below a prefix come to."""
 
 PARTITIONS = 3
 """How many partitions each Kafka topic has."""
@@ -127,7 +195,8 @@ PARTITIONS = 3
 _FEW_VALUES = [
     "CURRENCY", "STATUS", "FIRST_NAME", "LAST_NAME", "CITY", "COUNTRY", "SEGMENT", "CATEGORY", "BRAND",
     "ACTIVE", "event_name", "device", "geo", *URLS, "metadata", "Industry", "BillingCity",
-    "BillingCountry", "FirstName", "LastName", "Title", "StageName", "Probability", "partition",
+    "BillingCountry", "FirstName", "LastName", "Title", "StageName", "Probability", "Country", "LeadSource", "Status",
+    "Rating", "Subject", "Description", "Type", "Reason", "Priority", "Origin", "TaskSubtype", "SolutionNote", "partition",
     "base_currency", "quote_currency", "headers.list.element.key", "headers.list.element.value",
 ]
 # fmt: on
@@ -166,6 +235,17 @@ def write_about(folder: Path, document: dict[str, object]) -> None:
     """Write `dataset.yaml`: the last file of a folder, whose presence says that the others are whole."""
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
     (folder / "dataset.yaml").write_text(text, "utf-8")
+
+
+def absent_tables(folder: Path) -> list[str]:
+    """The Bronze tables that a dataset has nothing for, at any instant."""
+    lacking = [table for name, table in BRONZE.items() if not (folder / f"{name}.parquet").is_file()]
+    listing = folder / "s3" / "files.parquet"
+    keys = pq.read_table(listing, columns=["key"])["key"].to_pylist() if listing.is_file() else []
+    lacking += [
+        table for prefix, table in BRONZE_OF_FILES.items() if not any(key and key.startswith(prefix) for key in keys)
+    ]
+    return lacking
 
 
 def table(name: str, columns: Mapping[str, pa.Array]) -> pa.Table:

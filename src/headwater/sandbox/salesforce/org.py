@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headwater.sandbox.salesforce.soql import (
     Aggregate,
@@ -24,6 +23,7 @@ from headwater.sandbox.salesforce.soql import (
     Text,
     Value,
 )
+from headwater.sandbox.visible import served, versions
 
 Kind: TypeAlias = Literal[
     "id", "reference", "string", "picklist", "email", "phone", "textarea", "currency", "percent", "double", "int",
@@ -32,13 +32,29 @@ Kind: TypeAlias = Literal[
 _TEXTS = {"string", "picklist", "email", "phone", "textarea"}
 _NUMBERS = {"currency", "percent", "double", "int"}
 _KNOWN_KINDS: dict[str, Kind] = {
-    "Industry": "picklist",
-    "StageName": "picklist",
+    **dict.fromkeys(
+        (
+            "Industry",
+            "LeadSource",
+            "Origin",
+            "Priority",
+            "Rating",
+            "Reason",
+            "StageName",
+            "Status",
+            "TaskSubtype",
+            "Type",
+        ),
+        "picklist",
+    ),
+    **dict.fromkeys(("Description", "SolutionNote"), "textarea"),
     "Email": "email",
+    "SuppliedEmail": "email",
     "Phone": "phone",
     "BillingStreet": "textarea",
     "Probability": "percent",
 }
+_POLYMORPHIC = {"Who": ("Contact", "Lead"), "What": ("Account", "Case", "Opportunity", "Solution")}
 _RECORD_ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 _HINT = (
     "If you are attempting to use a custom {what}, be sure to append the '__c' after the {where} name. "
@@ -55,6 +71,14 @@ class Field:
     precision: int = 0
     scale: int = 0
 
+    @property
+    def refers_to(self) -> list[str]:
+        """The objects whose ids a reference may hold; a task's two may hold those of several."""
+        if self.kind != "reference":
+            return []
+        relation = self.name.removesuffix("Id")
+        return list(_POLYMORPHIC.get(relation, (relation.removeprefix("Converted"),)))
+
 
 @dataclass(frozen=True)
 class SObject:
@@ -67,8 +91,7 @@ class SObject:
     @classmethod
     def of(cls, file: Path) -> "SObject":
         """The object that a dataset's file of the same name holds."""
-        schema = pq.read_schema(file)
-        fields = [_field(column) for column in schema if not column.name.startswith("_")]
+        fields = [_field(column) for column in served(file) if not column.name.startswith("_")]
         return cls(file.stem, file, (*fields, Field("IsDeleted", "boolean")))
 
 
@@ -126,11 +149,11 @@ class Org:
             f"""
             SELECT {columns} FROM (
                 SELECT *, coalesce(epoch_us(_deleted_at) <= $clock, false) AS _deleted
-                FROM read_parquet($file, file_row_number = true) WHERE epoch_us(_visible_at) <= $clock
+                FROM {versions(sobject.file)} WHERE epoch_us(_visible_at) <= $clock
                 QUALIFY row_number() OVER (PARTITION BY "Id" ORDER BY _visible_at DESC, file_row_number DESC) = 1)
             ORDER BY "Id"
             """,  # noqa: S608 - the names are the file's, quoted
-            params={"clock": instant, "file": str(sobject.file)},
+            params={"clock": instant},
         ).to_arrow_table()
         self._memory.register("shown", shown)
         self._memory.execute(f"CREATE TABLE {_quoted(sobject.name)} AS FROM shown")
