@@ -10,18 +10,21 @@ standard library and DuckDB.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import re
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+
+sys.path.insert(0, str(Path(__file__).parent))  # where its other half lies, however this file is started
+from oracle_files import read_file
 
 HOUR = 3600.0
 SILVER = (
@@ -53,6 +56,18 @@ class Topic:
     file: str
     fields: tuple[str, ...]
     whole: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the bucket: the fields of its files' records as `name type`."""
+
+    prefix: str
+    columns: tuple[str, ...]
+
+    @property
+    def schema(self) -> dict[str, str]:
+        return dict(each.split(" ", 1) for each in self.columns)
 
 
 _STAMPS = ("CreatedDate TIMESTAMP", "LastModifiedDate TIMESTAMP", "SystemModstamp TIMESTAMP")
@@ -94,6 +109,23 @@ VERSIONED = {
     "salesforce_opportunities": _salesforce(
         "Opportunity", "AccountId", "Name", "StageName", "Amount DECIMAL(28,4)", "CloseDate DATE", "Probability BIGINT"
     ),
+    "salesforce_leads": _salesforce(
+        "Lead", "FirstName", "LastName", "Company", "Title", "Email", "Phone", "Industry", "AnnualRevenue DECIMAL(28,4)",
+        "Country", "LeadSource", "Status", "Rating", "IsConverted BOOLEAN", "ConvertedDate DATE", "ConvertedAccountId",
+        "ConvertedContactId",
+    ),
+    "salesforce_cases": _salesforce(
+        "Case", "CaseNumber", "AccountId", "ContactId", "Subject", "Description", "Type", "Reason", "Status", "Priority",
+        "Origin", "SuppliedName", "SuppliedEmail", "IsClosed BOOLEAN", "ClosedDate TIMESTAMP",
+    ),
+    "salesforce_tasks": _salesforce(
+        "Task", "WhoId", "WhatId", "AccountId", "Subject", "ActivityDate DATE", "Status", "Priority", "TaskSubtype",
+        "Description", "IsClosed BOOLEAN",
+    ),
+    "salesforce_solutions": _salesforce(
+        "Solution", "SolutionNumber", "SolutionName", "SolutionNote", "Status", "IsPublished BOOLEAN",
+        "IsReviewed BOOLEAN", "TimesUsed BIGINT",
+    ),
     "fx_vendor_rates": Versioned(
         "fx/rates.parquet", ("date", "base_currency", "quote_currency"), "as_of_time",
         ("date DATE", "base_currency VARCHAR", "quote_currency VARCHAR", "rate DECIMAL(20,10)", "as_of_time TIMESTAMP"),
@@ -113,8 +145,46 @@ TOPICS = {
         whole=("quantity",),
     ),
 }
-FILES = {"external_inventory": "s3/files.parquet"}
-LINE = ("product_id", "warehouse_id", "quantity", "reorder_point")
+FOLDERS = {
+    "external_inventory": Folder(
+        "erp-export/inventory",
+        ("product_id VARCHAR", "warehouse_id VARCHAR", "quantity BIGINT", "reorder_point BIGINT"),
+    ),
+    "external_purchasing": Folder(
+        "erp-export/purchasing",
+        ("po_number VARCHAR", "line_number BIGINT", "product_id VARCHAR", "supplier_id VARCHAR", "warehouse_id VARCHAR",
+         "quantity BIGINT", "unit_price DECIMAL(20,4)", "currency VARCHAR", "ordered_on DATE", "expected_on DATE",
+         "status VARCHAR"),
+    ),
+    "external_employees": Folder(
+        "hr-export/employees",
+        ("employee_id VARCHAR", "first_name VARCHAR", "last_name VARCHAR", "email VARCHAR", "phone VARCHAR",
+         "address VARCHAR", "city VARCHAR", "country VARCHAR", "department VARCHAR", "job_title VARCHAR",
+         "manager_id VARCHAR", "hired_on DATE", "terminated_on DATE", "salary DECIMAL(20,4)", "currency VARCHAR"),
+    ),
+    "external_performance_reviews": Folder(
+        "hr-export/performance_reviews",
+        ("review_id VARCHAR", "employee_id VARCHAR", "reviewer_id VARCHAR", "period VARCHAR", "score BIGINT",
+         "comments VARCHAR", "goals VARCHAR", "reviewed_on DATE"),
+    ),
+    "external_transactions": Folder(
+        "accounting/transactions",
+        ("transaction_id VARCHAR", "account_code VARCHAR", "posted_at TIMESTAMP", "amount DECIMAL(20,4)",
+         "currency VARCHAR", "document_id VARCHAR", "memo VARCHAR", "reversed BOOLEAN"),
+    ),
+    "external_gl_accounts": Folder(
+        "accounting/gl_accounts",
+        ("account_code VARCHAR", "name VARCHAR", "type VARCHAR", "parent_code VARCHAR", "currency VARCHAR",
+         "active BOOLEAN"),
+    ),
+    "external_vendor_products": Folder(
+        "vendor/products",
+        ("vendor_id VARCHAR", "vendor_sku VARCHAR", "product_id VARCHAR", "name VARCHAR", "unit_cost DECIMAL(20,4)",
+         "currency VARCHAR", "pack_size BIGINT", "lead_time_days BIGINT", "available BOOLEAN", "attributes VARCHAR",
+         "updated_at TIMESTAMP"),
+    ),
+}  # fmt: skip
+LISTING = "s3/files.parquet"
 
 
 @dataclass
@@ -180,11 +250,11 @@ def _shown(source: Versioned, at: datetime) -> str:
     def value(name: str, kind: str) -> str:
         if kind != "TIMESTAMP":
             return f'"{name}"::{kind}'
-        utc = f"\"{name}\" AT TIME ZONE 'UTC'"
+        utc = f"\"{name}\"::TIMESTAMPTZ AT TIME ZONE 'UTC'"
         if not source.keeps_deletions:
             return utc
         if name in ("SystemModstamp", "LastModifiedDate"):
-            utc = f"CASE WHEN _gone THEN _deleted_at AT TIME ZONE 'UTC' ELSE {utc} END"
+            utc = f"CASE WHEN _gone THEN _deleted_at::TIMESTAMPTZ AT TIME ZONE 'UTC' ELSE {utc} END"
         return f"date_trunc('millisecond', {utc})"  # what Salesforce keeps of an instant
 
     columns = [f'{value(name, kind)} AS "{_snake(name)}"' for name, kind in source.schema.items()]
@@ -244,32 +314,34 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def land_files(oracle: Oracle, table: str, listing: str) -> None:
-    """Land each file that a run sees with a content it had not landed, every line of it."""
-    oracle.db.execute(f"""
-        CREATE TABLE {table} (product_id VARCHAR, warehouse_id VARCHAR, quantity BIGINT, reorder_point BIGINT,
-            file_date DATE, _at TIMESTAMP, _row_id VARCHAR)""")
-    if not oracle.has(table, listing):
+def land_files(oracle: Oracle, table: str, folder: Folder) -> None:
+    """Land each file that a run sees with a content it had not landed, every record of it."""
+    typed = ", ".join(folder.columns)
+    oracle.db.execute(f"CREATE TABLE {table} ({typed}, file_date DATE, _at TIMESTAMP, _row_id VARCHAR)")
+    if not oracle.has(table, LISTING):
         return
     objects = oracle.dataset / "s3" / "objects"
-    _function(oracle.db, "etag", lambda path: _etag(objects / path), ["VARCHAR"], "VARCHAR")
-    lines = "STRUCT(line BIGINT, fields VARCHAR[])[]"
-    _function(oracle.db, "read_lines", lambda path: list(read_lines((objects / path).read_bytes())), ["VARCHAR"], lines)
-    source = Versioned(listing, ("key",), "", ("key VARCHAR", "path VARCHAR"))
+    records = "STRUCT(line BIGINT, fields VARCHAR[])[]"
+    read = f"read_{table}"
+    _function(
+        oracle.db, read, lambda key, path: list(read_file(key, objects / path, folder.schema)), ["VARCHAR"] * 2, records
+    )
+    _function(oracle.db, f"etag_{table}", lambda path: _etag(objects / path), ["VARCHAR"], "VARCHAR")
+    source = Versioned(LISTING, ("key",), "", ("key VARCHAR", "path VARCHAR"))
     _load(oracle, source)
-    oracle.db.execute("CREATE TEMP TABLE files (key VARCHAR, path VARCHAR, etag VARCHAR, _at TIMESTAMP)")
+    oracle.db.execute("CREATE OR REPLACE TEMP TABLE files (key VARCHAR, path VARCHAR, etag VARCHAR, _at TIMESTAMP)")
     for at in oracle.instants:
         oracle.db.execute(f"""
-            INSERT INTO files SELECT key, path, etag(path), {_stamp(at)}
+            INSERT INTO files SELECT key, path, etag_{table}(path), {_stamp(at)}
             FROM ({_shown(source, at)}) AS shown
-            WHERE regexp_matches(key, '^erp-export/inventory/[^/]+/inventory\\.csv$')
-                AND (key, etag(path)) NOT IN (SELECT (key, etag) FROM files)""")
-    oracle.db.execute("""
+            WHERE regexp_matches(key, '^{folder.prefix}/\\d{{4}}-\\d{{2}}-\\d{{2}}/[^/]+$')
+                AND (key, etag_{table}(path)) NOT IN (SELECT (key, etag) FROM files)""")
+    oracle.db.execute(f"""
         CREATE OR REPLACE TEMP TABLE told AS
         SELECT entry.fields, key, _at, key || ':' || etag || ':' || entry.line AS _row_id
-        FROM (SELECT *, unnest(read_lines(path)) AS entry FROM files)""")
-    values = "fields[1], fields[2], fields[3]::BIGINT, fields[4]::BIGINT, split_part(key, '/', 3)::DATE"
-    _keep_told(oracle, table, values)
+        FROM (SELECT *, unnest({read}(key, path)) AS entry FROM files)""")
+    values = ", ".join(f"fields[{place}]::{kind}" for place, kind in enumerate(folder.schema.values(), 1))
+    _keep_told(oracle, table, f"{values}, split_part(key, '/', 3)::DATE")
 
 
 def _keep_told(oracle: Oracle, table: str, values: str) -> None:
@@ -279,27 +351,6 @@ def _keep_told(oracle: Oracle, table: str, values: str) -> None:
     )
     refused = oracle.db.execute("SELECT count(*) FROM told WHERE fields IS NULL AND _at NOT NULL").fetchone()
     oracle.rejected[table] = refused[0] if refused else 0
-
-
-def read_lines(content: bytes) -> Iterator[dict[str, Any]]:
-    """Each line of a file but its header, numbered from 1 with it; `fields` is None where the line is rejected."""
-    header, *lines = content.removesuffix(b"\n").split(b"\n")
-    names = header.decode().split(",")
-    for number, line in enumerate(lines, 2):
-        yield {"line": number, "fields": _line(names, line)}
-
-
-def _line(names: list[str], line: bytes) -> list[str | None] | None:
-    try:
-        values = next(csv.reader([line.decode()], strict=True), [])
-    except (csv.Error, UnicodeDecodeError):
-        return None
-    if len(values) != len(names):
-        return None
-    told = dict(zip(names, (value or None for value in values), strict=True))
-    if any(told[name] is not None and not re.fullmatch("[+-]?[0-9]+", told[name] or "") for name in LINE[2:]):
-        return None
-    return [told[name] for name in LINE]
 
 
 def _etag(file: Path) -> str:
@@ -339,9 +390,9 @@ def compute(oracle: Oracle) -> None:
         land_versions(oracle, table, source)
     for table, topic in TOPICS.items():
         land_messages(oracle, table, topic)
-    for table, listing in FILES.items():
-        land_files(oracle, table, listing)
-    for table in [*VERSIONED, *TOPICS, *FILES]:
+    for table, folder in FOLDERS.items():
+        land_files(oracle, table, folder)
+    for table in [*VERSIONED, *TOPICS, *FOLDERS]:
         oracle.landed[table] = _count(oracle.db, table)
     oracle.db.execute("CREATE TABLE absent AS SELECT unnest($1::VARCHAR[]) AS name", [oracle.absent])
     oracle.db.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

@@ -369,7 +369,10 @@ def test_messages_and_files_become_stock(tiny: Answer) -> None:
 
     tiny.after(T0)
 
-    assert tiny.counts("rejected") == {"kafka_inventory_updates": 6, "external_inventory": 2}
+    assert {table: many for table, many in tiny.counts("rejected").items() if many} == {
+        "kafka_inventory_updates": 6,
+        "external_inventory": 2,
+    }
     assert tiny.refused("inventory") == {
         "quantity:range": 1, "quantity:required": 1, "stock_ts:required": 1, "stock_ts:type": 1,
     }  # fmt: skip
@@ -507,10 +510,11 @@ def test_a_cent_a_type_or_a_row_too_many_is_told(tiny: Answer, tmp_path: Path, c
     assert "silver.products.active: the lake has None, the answer bool" in told
 
 
-def test_it_shares_nothing_with_what_it_judges() -> None:
-    source = ast.parse(Path(__file__).with_name("oracle.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("file", "beside"), [("oracle.py", {"oracle_files"}), ("oracle_files.py", set())])
+def test_it_shares_nothing_with_what_it_judges(file: str, beside: set[str]) -> None:
+    source = ast.parse(Path(__file__).with_name(file).read_text(encoding="utf-8"))
     plain = [alias.name for node in ast.walk(source) if isinstance(node, ast.Import) for alias in node.names]
     parts = [node.module or "" for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
     imported = {name.partition(".")[0] for name in [*plain, *parts]}
 
-    assert imported - sys.stdlib_module_names == {"duckdb"}
+    assert imported - sys.stdlib_module_names == {"duckdb"} | beside

@@ -73,13 +73,13 @@ def check(session: Session, source: str) -> int:
 
 
 def _extractors(session: Session, source: str) -> Iterator[tuple[str, "Extractor"]]:
-    """Each Bronze table of a source and what reads it."""
+    """Each Bronze table that a source has and what reads it."""
     from headwater.extract import EXTRACTORS, build
 
     settings = getattr(session.settings.data_sources, source)
     secret = session.settings.secrets.get(source)
     for table, contract in session.contracts.items():
-        if table in EXTRACTORS and EXTRACTORS[table].name == source:
+        if table in EXTRACTORS and EXTRACTORS[table].name == source and session.settings.table(table).enabled:
             yield table, build(table, settings, secret, contract)
 
 

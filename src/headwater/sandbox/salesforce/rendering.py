@@ -121,6 +121,7 @@ def described(field: Field) -> dict[str, Any]:
         "updateable": False,
         "custom": False,
         "relationshipName": field.name.removesuffix("Id") if field.kind == "reference" else None,
-        "referenceTo": [field.name.removesuffix("Id")] if field.kind == "reference" else [],
+        "referenceTo": field.refers_to,
+        "polymorphicForeignKey": len(field.refers_to) > 1,
         "picklistValues": [],
     }

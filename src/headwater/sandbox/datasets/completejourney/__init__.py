@@ -16,7 +16,7 @@ from headwater.sandbox.datasets.completejourney.events import (
 from headwater.sandbox.datasets.completejourney.shop import END, START, customer_tables, order_tables, product_tables
 from headwater.sandbox.datasets.completejourney.source import Journey
 from headwater.sandbox.datasets.completejourney.stock import stock_files
-from headwater.sandbox.datasets.files import write_stock_files
+from headwater.sandbox.datasets.files import write_files
 from headwater.sandbox.datasets.folder import About, write_table
 from headwater.sandbox.datasets.rates import rates
 
@@ -52,7 +52,7 @@ def parts(folder: Path, _scale: float) -> dict[str, Callable[[], int]]:
     written = {name: _writing(folder, name, make, journey) for name, make in makers.items()}
     return {
         **written,
-        "s3/files": lambda: write_stock_files(folder, stock_files(journey)),
+        "s3/files": lambda: write_files(folder, stock_files(journey)),
         "fx/rates": lambda: write_table(folder, "fx/rates", [rates(date(2016, 12, 1), END.date())]),
     }
 

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from headwater.sandbox.datasets.files import write_stock_files
+from headwater.sandbox.datasets.files import write_files
 from headwater.sandbox.datasets.folder import About, write_table
+from headwater.sandbox.datasets.generated.back_office import back_office_files
 from headwater.sandbox.datasets.generated.crm import Crm, account_tables, contact_tables, opportunity_tables
 from headwater.sandbox.datasets.generated.events import order_messages, stock_messages, user_messages
 from headwater.sandbox.datasets.generated.populations import END, FIRST, START
+from headwater.sandbox.datasets.generated.service import (
+    Desk,
+    case_tables,
+    lead_tables,
+    solution_tables,
+    task_tables,
+)
 from headwater.sandbox.datasets.generated.shop import Shop, customer_tables, order_tables, product_tables
 from headwater.sandbox.datasets.generated.stock import stock_files
 from headwater.sandbox.datasets.generated.visits import Visits, behavior_tables
@@ -30,6 +38,7 @@ def parts(folder: Path, scale: float) -> dict[str, Callable[[], int]]:
     """What has to be written, by its path in the folder: independent of one another, the longest first."""
     shop = Shop.of(scale)
     crm = Crm.of(scale, shop.customers)
+    desk = Desk.of(scale, crm)
     return {
         "snowflake/ORDERS": lambda: write_table(folder, "snowflake/ORDERS", order_tables(shop)),
         "kafka/orders_events": lambda: write_table(folder, "kafka/orders_events", order_messages(shop)),
@@ -41,10 +50,14 @@ def parts(folder: Path, scale: float) -> dict[str, Callable[[], int]]:
             folder, "redshift/customer_behavior", behavior_tables(shop, Visits.of("behavior", 50_000 * scale))
         ),
         "kafka/inventory_updates": lambda: write_table(folder, "kafka/inventory_updates", stock_messages(shop, scale)),
-        "s3/files": lambda: write_stock_files(folder, stock_files(shop, scale)),
+        "s3/files": lambda: write_files(folder, stock_files(shop, scale), back_office_files(shop, scale)),
         "snowflake/PRODUCTS": lambda: write_table(folder, "snowflake/PRODUCTS", product_tables(shop)),
         "salesforce/Contact": lambda: write_table(folder, "salesforce/Contact", contact_tables(crm)),
         "salesforce/Opportunity": lambda: write_table(folder, "salesforce/Opportunity", opportunity_tables(crm)),
+        "salesforce/Task": lambda: write_table(folder, "salesforce/Task", task_tables(desk)),
+        "salesforce/Lead": lambda: write_table(folder, "salesforce/Lead", lead_tables(desk)),
+        "salesforce/Case": lambda: write_table(folder, "salesforce/Case", case_tables(desk)),
+        "salesforce/Solution": lambda: write_table(folder, "salesforce/Solution", solution_tables(desk)),
         "salesforce/Account": lambda: write_table(folder, "salesforce/Account", account_tables(crm)),
         "fx/rates": lambda: write_table(folder, "fx/rates", _rate_tables()),
     }
