@@ -9,19 +9,24 @@ import argparse
 import dataclasses
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from tests.e2e.tiny import PROJECT
 from tests.mutants.catalogue import ALL
 from tests.mutants.hunt import Finding, UnsoundError, hunted, place
 from tests.mutants.mutant import Mutant, stale
 
-_SHOWN = 160
+_SHOWN = 200
+_WIDE = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Mutants of the code, and what of the lake tells each.")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
     parser.add_argument("--list", action="store_true", help="say what the mutants are, and try none")
     parser.add_argument("--json", action="store_true", help="the findings as one JSON document")
@@ -29,44 +34,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := [name for name in asked.names if name not in ALL]:
         parser.error(f"no such mutant: {', '.join(unknown)}; --list says which there are")
     mutants = [ALL[name] for name in asked.names or ALL]
-    if gone := stale(iter(mutants), PROJECT):
-        _say("\n".join(gone))
+    if gone := stale(mutants, PROJECT):
+        _note("\n".join(gone))
         return 1
     if asked.list:
-        _say("\n".join(f"{each.name:30} {each.file}: {each.change}" for each in mutants))
+        _show(mutants)
         return 0
     return _hunt(mutants, as_json=asked.json)
 
 
 def _hunt(mutants: Sequence[Mutant], *, as_json: bool) -> int:
-    started, findings = time.monotonic(), list[Finding]()
+    started, findings = time.monotonic(), dict[str, Finding]()
     try:
         with place() as folder:
-            for finding in hunted(mutants, folder, _say if not as_json else lambda _: None):
-                findings.append(finding)
-                if not as_json:
-                    _say(_line(finding))
+            for finding in hunted(mutants, folder, _note):
+                findings[finding.mutant.name] = finding
+                _note(f"{len(findings)}/{len(mutants)} {finding.mutant.name}: {finding.missed or 'caught'}")
     except UnsoundError as error:
-        _say(str(error))
+        _note(str(error))
         return 1
+    survivors = [name for name, finding in findings.items() if not finding.by]
     if as_json:
-        _say(json.dumps([dataclasses.asdict(each) for each in findings], indent=2))
-    survivors = [each.mutant.name for each in findings if not each.by]
-    if not as_json:
-        _say(f"{len(findings) - len(survivors)} of {len(mutants)} caught in {time.monotonic() - started:.0f} s")
-        _say(f"survived: {', '.join(survivors)}" if survivors else "none survived")
+        document = [dataclasses.asdict(findings[each.name]) for each in mutants]
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        _show(mutants, findings)
+    _note(f"{len(findings) - len(survivors)} of {len(mutants)} caught in {time.monotonic() - started:.0f} s")
+    if survivors:
+        _note(f"not caught, so that such a mistake might go unnoticed: {', '.join(survivors)}")
     return 1 if survivors else 0
 
 
-def _line(finding: Finding) -> str:
-    mutant = finding.mutant
-    by = finding.by[:_SHOWN] if finding.by else "nothing: it SURVIVED"
-    return f"{mutant.name} ({finding.seconds:.1f} s)\n  {mutant.file}: {mutant.change}\n  caught by {by}"
+def _show(mutants: Sequence[Mutant], findings: dict[str, Finding] | None = None) -> None:
+    """Print the mutants as a table, with what caught each once that is known."""
+    table = Table("mutant", "in", "what it changes", *(("caught by", "s") if findings else ()), show_lines=True)
+    for mutant in mutants:
+        cells = [mutant.name, mutant.file, mutant.change]
+        if findings:
+            finding = findings[mutant.name]
+            cells += [textwrap.shorten(finding.by or finding.missed, _SHOWN), f"{finding.seconds:.1f}"]
+        table.add_row(*map(Text, cells))
+    console = Console()
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
 
 
 if __name__ == "__main__":

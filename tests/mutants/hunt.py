@@ -4,8 +4,8 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from tests.e2e.compare import differences
 from tests.e2e.oracle import answer
 from tests.e2e.tiny import PROJECT, T0, T1, Lake
 from tests.mutants.mutant import Mutant, copied
-from tests.mutants.mutated_run import run
+from tests.mutants.mutated_run import prepare, run
 from tests.mutants.shop import INSTANTS, write_shop
 
 from headwater import sandbox
@@ -34,10 +34,11 @@ class UnsoundError(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a mutant: `by` is what caught it, empty if it survived."""
+    """What became of a mutant: `by` is what caught it, empty if nothing did; then `missed` says what came instead."""
 
     mutant: Mutant
     by: str
+    missed: str
     seconds: float
 
 
@@ -49,7 +50,10 @@ class Ground:
     status: Status
     contracts: Contracts
     original: Path
-    answer: Path
+
+    @property
+    def answer(self) -> Path:
+        return self.folder / "answer"
 
     @property
     def first(self) -> Lake:
@@ -90,7 +94,10 @@ class Ground:
     def tables(self) -> list[str]:
         """What the shop has and the answer speaks of."""
         landed = json.loads((self.answer / "counts.json").read_text(encoding="utf-8"))["landed"]
-        return [*(name for name, rows in landed.items() if rows), *(file.stem for file in self.answer.glob("*/*.parquet"))]
+        return [
+            *(name for name, rows in landed.items() if rows),
+            *(file.stem for file in self.answer.glob("*/*.parquet")),
+        ]
 
     def run_unchanged(self, lake: Lake, at: datetime) -> None:
         """Run the original.
@@ -118,33 +125,33 @@ def hunted(mutants: Sequence[Mutant], folder: Path, say: Callable[[str], None]) 
     Raises:
         UnsoundError: unchanged code is not caught either way.
     """
-    state = folder / "sandbox"
-    started = time.monotonic()
+    state, started = folder / "sandbox", time.monotonic()
+    shop, original = write_shop(folder / "shop"), copied(PROJECT, folder / "original")
     try:
-        status = sandbox.up(state, write_shop(folder / "shop"))
-        original = copied(PROJECT, folder / "original")
-        contracts = load_contracts(original / "config" / "contracts")
-        ground = Ground(folder, status, contracts, original, folder / "answer")
-        answer(folder / "shop", ground.answer, list(INSTANTS))
         with ThreadPoolExecutor(AT_ONCE) as pool:
+            meanwhile: list[Future[None]] = [
+                pool.submit(answer, shop, folder / "answer", list(INSTANTS)),
+                pool.submit(prepare),
+            ]
+            status = sandbox.up(state, shop)
+            ground = Ground(folder, status, load_contracts(original / "config" / "contracts"), original)
+            for each in meanwhile:
+                each.result()
             trials = [Trial(ground, mutant) for mutant in mutants]
-            ground.run_unchanged(ground.lake("first", original), T0)
-            landed = list(pool.map(Trial.land, (trial for trial in trials if trial.lands)))
+            # The clock moves on for everybody: whatever is to land at the first instant lands before.
+            first = pool.submit(ground.run_unchanged, ground.lake("first", original), T0)
+            landed = [pool.submit(trial.land) for trial in trials if trial.lands]
+            for each in (first, *landed):
+                each.result()
             sandbox.advance(state, T1)
             ground.run_unchanged(ground.lake("second", original, like=ground.first), T1)
-            if told := differences(ground.second.folder / "lake", ground.answer, contracts):
+            if told := differences(ground.second.folder / "lake", ground.answer, ground.contracts):
                 raise UnsoundError("without any mutant the lake is not what the answer says:\n" + "\n".join(told))
             say(f"unchanged code gives the answer; prepared in {time.monotonic() - started:.0f} s")
-            yield from _as_they_end(pool, [*landed, *(trial for trial in trials if not trial.lands)])
+            for finding in as_completed([pool.submit(trial.finding) for trial in trials]):
+                yield finding.result()
     finally:
         sandbox.down(state)
-
-
-def _as_they_end(pool: ThreadPoolExecutor, trials: Iterable["Trial"]) -> Iterator[Finding]:
-    from concurrent.futures import as_completed
-
-    for future in as_completed([pool.submit(trial.finding) for trial in trials]):
-        yield future.result()
 
 
 @dataclass
@@ -173,16 +180,20 @@ class Trial:
     def finding(self) -> Finding:
         """Build at `T1`, on what stands beside the tables in question, and compare these."""
         started = time.monotonic()
-        if self.failed:
-            return Finding(self.mutant, f"the run at {T0:%Y-%m-%d} fails: {self.failed}", self.seconds)
-        copy = self._folder if self.lands else self._copy()
-        lake = self.ground.lake(f"{self.mutant.name}-lake", copy, like=self.ground.second)
-        self._without_what_it_makes(lake)
-        failed = run(copy, lake.config, T1, self.mutant.of)
-        told = [] if failed else self.ground.told(lake, self.mutant.of)
-        by = f"the run at {T1:%Y-%m-%d} fails: {failed}" if failed else " ".join(line.strip() for line in told[:2])
-        shutil.rmtree(lake.folder)
-        return Finding(self.mutant, by, self.seconds + time.monotonic() - started)
+        if not self.failed:
+            copy = self._folder if self.lands else self._copy()
+            lake = self.ground.lake(f"{self.mutant.name}-lake", copy, like=self.ground.second)
+            self._without_what_it_makes(lake)
+            self.failed = run(copy, lake.config, T1, self.mutant.of)
+        by, missed = "", "nothing: it survived"
+        if self.mutant.guard and self.mutant.guard in self.failed:
+            by = f"the run: {self.failed}"
+        elif self.failed:
+            # Anything may have gone wrong, such as a source that was too slow: that tells nothing of the mutant.
+            missed = f"nothing: its run failed without need: {self.failed}"
+        elif told := self.ground.told(lake, self.mutant.of):
+            by = _first(told)
+        return Finding(self.mutant, by, "" if by else missed, self.seconds + time.monotonic() - started)
 
     @property
     def _folder(self) -> Path:
@@ -202,6 +213,13 @@ class Trial:
             if self.ground.is_bronze(name):
                 mark = f"state/state/watermarks/{name}.json"
                 _put_back(lake.folder / mark, own.folder / mark)
+
+
+def _first(told: Sequence[str]) -> str:
+    """The first difference, with its table: rows that differ are told below the line that counts them."""
+    if len(told) > 1 and told[1].startswith(" "):
+        return f"{told[0].partition(':')[0]}: {told[1].strip()}"
+    return told[0]
 
 
 def _put_back(path: Path, before: Path | None) -> None:

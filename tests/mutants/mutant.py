@@ -1,7 +1,7 @@
 """A mutant: one small wrong change of a transform, a contract or the logic of a run."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ class Mutant:
 
     It is caught by the tables `of`: a Silver or Gold table is built by the changed code from what landed; a Bronze
     table is first landed by it, at both instants. With `again` Silver is built on what stood after the first instant.
+    Where the run itself refuses to publish what is wrong, `guard` is in the words in which it does.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Mutant:
     new: str
     of: tuple[str, ...]
     again: bool = False
+    guard: str = ""
 
     @property
     def path(self) -> Path:
@@ -65,7 +67,7 @@ def copied(project: Path, folder: Path) -> Path:
     return folder
 
 
-def stale(mutants: Iterator[Mutant], project: Path) -> list[str]:
+def stale(mutants: Iterable[Mutant], project: Path) -> list[str]:
     """What is wrong with those that cannot be applied."""
     return [f"{mutant.name} is stale: {why}" for mutant in mutants if (why := mutant.stale(project))]
 

@@ -201,12 +201,15 @@ _ACCOUNTS = [
     account(9, "Brewing", revenue="9999999999999999.00"),
     account(10, "Late", LATE, stamp=T0 - HOUR),
     account(11, "Later", LATE, stamp=T0 - 90 * MINUTE),
+    account(13, "Quarrying", SOON),
     account(12, "At the end", T0),
     account(12, "After the end", SOON),
 ]
 
 
-def contact(number: int, of: int | None, email: str | None, since: datetime | None, seen: datetime = BEFORE, **other: Any):
+def contact(
+    number: int, of: int | None, email: str | None, since: datetime | None, seen: datetime = BEFORE, **other: Any
+) -> Version:
     owner = None if of is None else record_id("001", of)
     told = (record_id("003", number), owner, "Ada", " ", email, None, "Dr", since, seen, seen)
     return Version(told, seen, other.get("gone"))
@@ -231,6 +234,8 @@ _CONTACTS = [
     contact(15, 8, "early@example.com", on(1, 1)),
     contact(16, None, "nowhere@example.com", on(1, 1)),
     contact(17, 9, "undated@example.com", None),
+    contact(18, 6, "far@example.com", on(6, 1)),
+    contact(19, 13, "Bob@example.com", on(7, 1)),
 ]
 
 
