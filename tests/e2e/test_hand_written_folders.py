@@ -1,0 +1,132 @@
+"""Folders that people wrote by hand give the Gold rows that people worked out by hand, and the oracle agrees.
+
+Neither the folders in tests/datasets/ nor the rows expected of them come from any code of Headwater's.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from deltalake import DeltaTable
+from tests.datasets.written import HERE, expected, told, write_folder
+
+PROJECT = Path(__file__).parents[2]
+HEADWATER = Path(sys.prefix) / "bin" / "headwater"
+ORACLE = Path(__file__).with_name("oracle.py")
+GOLD = ("customer_360", "product_perf_daily", "revenue_by_geography", "revenue_by_industry")
+
+pytestmark = pytest.mark.slow
+
+
+class Shop:
+    """A project folder of its own beside a dataset folder that a person wrote."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.data = write_folder(name, folder / "data" / name)
+        shutil.copytree(PROJECT / "config", folder / "config")
+        self.instants: list[str] = []
+        self._let_a_handful_of_rows_pass(folder / "config" / "dq.yaml")
+
+    @staticmethod
+    def _let_a_handful_of_rows_pass(dq: Path) -> None:
+        """Of so few rows a single one is more than each share which the gate lets pass."""
+        limits = yaml.safe_load(dq.read_text(encoding="utf-8"))
+        limits["defaults"]["refused"]["default"] = 0.9
+        limits["tables"]["silver.orders"]["unpriced"]["max_share"] = 0.9
+        for table in limits["tables"].values():
+            table.setdefault("volume", {})["max_shrink"] = 0.9
+        dq.write_text(yaml.safe_dump(limits), encoding="utf-8")
+
+    def headwater(self, *arguments: str, ends: int = 0) -> str:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
+        done = subprocess.run(
+            [HEADWATER, *arguments],
+            cwd=self.folder,
+            env=clean,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == ends, f"headwater {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
+        return done.stdout
+
+    def run(self) -> None:
+        """Run, and compare everything that a person expects of this run."""
+        number = len(self.instants) + 1
+        story = yaml.safe_load((HERE / self.name / "expected" / str(number) / "run.yaml").read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(self.headwater("run", "--json", ends=story["exit_code"]))
+        self.instants.append(report["at"])
+        assert report["at"] == story["at"].isoformat()
+        skipped = [each["table"] for each in report["tables"] if each["outcome"] == "skipped"]
+        assert skipped == story["skipped"]
+        self._hold_gold_against(number)
+        lake = self.lake
+        assert {each.name: _refused(each) for each in (lake / "quarantine").glob("*")} == story["quarantine"] | {
+            each.name: {} for each in (lake / "quarantine").glob("*") if each.name not in story["quarantine"]
+        }
+        rejects = {each.name: DeltaTable(each).to_pyarrow_table().num_rows for each in (lake / "rejects").glob("*")}
+        assert {name: many for name, many in rejects.items() if many} == story["rejects"]
+
+    def _hold_gold_against(self, number: int) -> None:
+        """The rows of the lake and those of the oracle against those typed by hand."""
+        out = self.folder / f"answer-{number}"
+        instants = [part for each in self.instants for part in ("--instant", each)]
+        subprocess.run([sys.executable, ORACLE, self.data, out, *instants], check=True, timeout=300)
+        for gold in GOLD:
+            columns, rows = expected(self.name, number, gold)
+            assert told(DeltaTable(self.lake / "gold" / gold).to_pyarrow_table(), columns) == rows, f"lake: {gold}"
+            assert told(pq.read_table(out / "gold" / f"{gold}.parquet"), columns) == rows, f"oracle: {gold}"
+
+    @property
+    def lake(self) -> Path:
+        return Path(json.loads(self.headwater("config", "show", "--json"))["lake"]["value"])
+
+
+def _refused(quarantine: Path) -> dict[str, int]:
+    rules = DeltaTable(quarantine).to_pyarrow_table(columns=["rules"])["rules"].to_pylist()
+    counts: dict[str, int] = {}
+    for rule in sorted(rule for each in rules for rule in each):
+        counts[rule] = counts.get(rule, 0) + 1
+    return counts
+
+
+@pytest.fixture
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(request.param, tmp_path)
+    try:
+        yield shop
+    finally:
+        shop.headwater("sandbox", "down")
+
+
+@pytest.mark.parametrize("shop", ["corner_shop"], indirect=True)
+def test_a_folder_with_two_sources_and_narrow_types(shop: Shop) -> None:
+    assert "follows docs/datasets.md" in shop.headwater("sandbox", "check", str(shop.data))
+
+    shop.headwater("sandbox", "up", "--data", str(shop.data))
+    shop.run()
+    shop.headwater("sandbox", "advance", "--days", "1")
+    shop.run()
+
+
+@pytest.mark.parametrize("shop", ["tea_house"], indirect=True)
+def test_a_folder_with_all_but_rates_that_the_config_file_names(shop: Shop) -> None:
+    local = shop.folder / "config" / "local.yaml"
+    settings = yaml.safe_load(local.read_text(encoding="utf-8"))
+    settings["sandbox"] = {"dataset": "data/tea_house"}
+    local.write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    shop.run()
+    shop.headwater("sandbox", "advance", "--days", "1")
+    shop.run()
