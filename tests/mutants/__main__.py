@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tests.e2e.tiny import PROJECT
-from tests.mutants.catalogue import ALL
+from tests.mutants.catalogue import ALL, OPEN_GATE
 from tests.mutants.hunt import Finding, UnsoundError, hunted, place
 from tests.mutants.mutant import Mutant, stale
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := [name for name in asked.names if name not in ALL]:
         parser.error(f"no such mutant: {', '.join(unknown)}; --list says which there are")
     mutants = [ALL[name] for name in asked.names or ALL]
-    if gone := stale(mutants, PROJECT):
+    if gone := stale([OPEN_GATE, *mutants], PROJECT):
         _note("\n".join(gone))
         return 1
     if asked.list:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.e2e.compare import differences
 from tests.e2e.oracle import answer
 from tests.e2e.tiny import PROJECT, T0, T1, Lake
+from tests.mutants.catalogue import OPEN_GATE
 from tests.mutants.mutant import Mutant, copied
 from tests.mutants.mutated_run import prepare, run
 from tests.mutants.shop import INSTANTS, write_shop
@@ -23,9 +24,6 @@ from headwater.contracts import Contracts, load_contracts
 from headwater.sandbox import Status
 
 AT_ONCE = 2
-
-_ANY_SIZE = {"min_rows": 0, "max_shrink": 1.0}
-"""Limits are so wide that the answer has to catch what the gate might have."""
 
 
 class UnsoundError(Exception):
@@ -64,11 +62,8 @@ class Ground:
         return Lake(self.folder / "second")
 
     def lake(self, name: str, copy: Path, like: Lake | None = None) -> Lake:
-        """A lake over the sandbox for a copy of the project, with the tables of another."""
-        tables = {each.table: {"volume": _ANY_SIZE} for each in self.contracts.values() if each.layer != "bronze"}
-        tables["silver.orders"]["unpriced"] = {"max_share": 1.0}
-        dq = {"defaults": {"refused": {"default": 1.0}, "volume": _ANY_SIZE}, "tables": tables}
-        lake = Lake.beside(self.status, self.folder / name, dq, contracts=str(copy / "config" / "contracts"))
+        """Make a lake over the sandbox for a copy of the project, with the tables of another if one is given."""
+        lake = Lake.beside(self.status, self.folder / name, contracts=str(copy / "config" / "contracts"))
         for part in ("lake", "state") if like else ():
             shutil.copytree(like.folder / part, lake.folder / part)
         return lake
@@ -123,10 +118,11 @@ def hunted(mutants: Sequence[Mutant], folder: Path, say: Callable[[str], None]) 
     """Apply each mutant to a copy of the project and yield what caught it; two at a time, in any order.
 
     Raises:
-        UnsoundError: unchanged code is not caught either way.
+        UnsoundError: the lake of unchanged code is not what the answer says.
     """
     state, started = folder / "sandbox", time.monotonic()
     shop, original = write_shop(folder / "shop"), copied(PROJECT, folder / "original")
+    OPEN_GATE.apply(original)
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             meanwhile: list[Future[None]] = [
@@ -180,24 +176,25 @@ class Trial:
     def finding(self) -> Finding:
         """Build at `T1`, on what stands beside the tables in question, and compare these."""
         started = time.monotonic()
+        copy = self._folder if self.lands else self._copy()
+        lake = self.ground.lake(f"{self.mutant.name}-lake", copy, like=self.ground.second)
         if not self.failed:
-            copy = self._folder if self.lands else self._copy()
-            lake = self.ground.lake(f"{self.mutant.name}-lake", copy, like=self.ground.second)
             self._without_what_it_makes(lake)
             self.failed = run(copy, lake.config, T1, self.mutant.of)
-        by, missed = "", "nothing: it survived"
-        if self.mutant.guard and self.mutant.guard in self.failed:
-            by = f"the run: {self.failed}"
-        elif self.failed:
-            # Anything may have gone wrong, such as a source that was too slow: that tells nothing of the mutant.
-            missed = f"nothing: its run failed without need: {self.failed}"
-        elif told := self.ground.told(lake, self.mutant.of):
-            by = _first(told)
-        return Finding(self.mutant, by, "" if by else missed, self.seconds + time.monotonic() - started)
+        # Where the run failed, whatever went wrong, the answer was not asked.
+        told = [] if self.failed else self.ground.told(lake, self.mutant.of)
+        missed = f"nothing: its run failed: {self.failed}" if self.failed else "" if told else "nothing: it survived"
+        for folder in (self._folder, self._landed.folder, lake.folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        return Finding(self.mutant, _first(told), missed, self.seconds + time.monotonic() - started)
 
     @property
     def _folder(self) -> Path:
         return self.ground.folder / self.mutant.name
+
+    @property
+    def _landed(self) -> Lake:
+        return Lake(self.ground.folder / f"{self.mutant.name}-first")
 
     def _copy(self) -> Path:
         self.mutant.apply(copied(self.ground.original, self._folder))
@@ -205,21 +202,20 @@ class Trial:
 
     def _without_what_it_makes(self, lake: Lake) -> None:
         """Put the tables in question back: Bronze to what the mutant landed, the others to nothing, or to the first instant."""
-        own = Lake(self.ground.folder / f"{self.mutant.name}-first")
         for name in self.mutant.of:
-            before = own if self.ground.is_bronze(name) else self.ground.first if self.mutant.again else None
+            before = self._landed if self.ground.is_bronze(name) else self.ground.first if self.mutant.again else None
             for path in (f"lake/{self.ground.contracts[name].path}", f"lake/rejects/{name}", f"lake/quarantine/{name}"):
                 _put_back(lake.folder / path, before and before.folder / path)
             if self.ground.is_bronze(name):
                 mark = f"state/state/watermarks/{name}.json"
-                _put_back(lake.folder / mark, own.folder / mark)
+                _put_back(lake.folder / mark, self._landed.folder / mark)
 
 
 def _first(told: Sequence[str]) -> str:
     """The first difference, with its table: rows that differ are told below the line that counts them."""
     if len(told) > 1 and told[1].startswith(" "):
         return f"{told[0].partition(':')[0]}: {told[1].strip()}"
-    return told[0]
+    return told[0] if told else ""
 
 
 def _put_back(path: Path, before: Path | None) -> None:

@@ -14,7 +14,6 @@ class Mutant:
 
     It is caught by the tables `of`: a Silver or Gold table is built by the changed code from what landed; a Bronze
     table is first landed by it, at both instants. With `again` Silver is built on what stood after the first instant.
-    Where the run itself refuses to publish what is wrong, `guard` is in the words in which it does.
     """
 
     name: str
@@ -23,7 +22,6 @@ class Mutant:
     new: str
     of: tuple[str, ...]
     again: bool = False
-    guard: str = ""
 
     @property
     def path(self) -> Path:

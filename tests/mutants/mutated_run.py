@@ -36,7 +36,7 @@ def prepare() -> None:
 def run(copy: Path, config: Path, at: datetime, select: Sequence[str] | None = None) -> str:
     """Run the copy of the project in `copy` at an instant; why a table was not built, empty if all were.
 
-    What the run says is appended to `run.log` beside the config's folder.
+    What else the run says is appended to `run.log` beside the config's folder.
     """
     folder = config.parent.parent
     result = folder / "run.json"
@@ -50,7 +50,8 @@ def run(copy: Path, config: Path, at: datetime, select: Sequence[str] | None = N
         process.join()
         return f"the run took more than {PATIENCE_S} s"
     if not result.exists():
-        return f"the run ended with {process.exitcode}, see {folder / 'run.log'}"
+        said = (folder / "run.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"the run ended with {process.exitcode}: {said[-1] if said else 'it said nothing'}"
     found: str = json.loads(result.read_text(encoding="utf-8"))
     return found
 

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.mutants.catalogue import ALL, CONTRACTS, GOLD, IN_CI, LANDING, QUALITY, RUNS, SILVER, STEPS
+from tests.mutants.catalogue import ALL, CONTRACTS, GOLD, IN_CI, LANDING, OPEN_GATE, QUALITY, RUNS, SILVER, STEPS
 from tests.mutants.mutant import Mutant, copied, stale
 
 PROJECT = Path(__file__).parents[2]
 
 
 def test_every_mutant_can_be_applied():
-    assert stale(ALL.values(), PROJECT) == []
+    assert stale([OPEN_GATE, *ALL.values()], PROJECT) == []
 
 
 def test_there_are_mutants_of_everything_that_can_go_wrong():
