@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 (macOS) and later. Every target prepares .venv first, which costs nothing once it is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench clean lint types
+.PHONY: help setup run test check mutants bench clean lint types
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -21,6 +21,7 @@ help:
 	@echo 'make run     bring up six local sources and move their data to Bronze, Silver and Gold'
 	@echo 'make test    everything that must hold before a change is taken: lint, types, architecture, all tests'
 	@echo 'make check   the quick part of it, for while you work'
+	@echo 'make mutants mistakes made on purpose: does the independent answer of the tests notice each?'
 	@echo 'make bench   the reference job against the same written by hand'
 	@echo 'make clean   stop and remove all that was made here'
 	@echo 'make setup   only prepare .venv; the others do it themselves'
@@ -46,6 +47,9 @@ test: lint types
 
 check: lint types
 	$(BIN)/python -m pytest -m "not slow" -q tests/unit tests/house $(ARGS)
+
+mutants: setup
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: setup
 	$(BIN)/python -m benchmarks.reference_job $(ARGS)
