@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from headwater.config import Settings
     from headwater.observe.progress import Progress
 
+_MANY = ("no source", "one source", "two sources", "three sources", "four sources", "five sources", "six sources")
+
 
 @click.command(short_help="Bring Bronze, Silver and Gold up to date.")
 @click.option("--select", metavar="TABLES", help="Only these tables, by name, comma between; and no others.")
@@ -48,7 +50,8 @@ def run(session: Session, select: str | None, at: datetime | None, as_json: bool
 
     from headwater.observe.summary import Afterwards, document, summary
 
-    running = "the sandbox, six sources on 127.0.0.1" if settings.sandbox is not None else ""
+    many = _MANY[len(settings.data_sources.enabled())]
+    running = f"the sandbox, {many} on 127.0.0.1" if settings.sandbox is not None else ""
     afterwards = Afterwards(session.command, session.options, running)
     if as_json:
         click.echo(json.dumps(document(report, afterwards), indent=2, default=str))

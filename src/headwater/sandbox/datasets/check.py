@@ -221,14 +221,18 @@ class _FileCheck:
         """Instants that the sandbox's clock cannot come to, and a file that shows nothing at its start."""
         if "_visible_at" not in schema.names or self._start is None or self._end is None:
             return
-        seen = f"SELECT min(_visible_at) > {timestamp(self._start)}, "
-        late = f"count(*) FILTER (WHERE _visible_at >= {timestamp(self._end)}) FROM {source}"
-        first_later, beyond = self._db.execute(seen + late).fetchone() or (False, 0)
-        if beyond:
-            problem = f"{beyond:,} rows become visible at or after `end`, when nothing happens any more"
-            yield Finding(
-                self._file, problem, "let `end` be later, or leave them out", None, "_visible_at", error=False
+        beyond = f"_visible_at >= {timestamp(self._end)}"
+        query = f"""
+            SELECT min(_visible_at) > {timestamp(self._start)}, min(file_row_number + 1) FILTER (WHERE {beyond}),
+                count(*) FILTER (WHERE {beyond})
+            FROM {source}"""
+        first_later, row, many = self._db.execute(query).fetchone() or (False, None, 0)
+        if many:
+            problem, fix = (
+                "it is not before `end`, when nothing happens any more",
+                "let `end` be later, or leave it out",
             )
+            yield Finding(self._file, problem, fix, row, "_visible_at", error=False, more=many - 1)
         elif first_later:
             problem = "nothing of it is visible at `start`: tables below it are skipped until something is"
             yield Finding(

@@ -26,11 +26,11 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """`snowflake/ORDERS.parquet, row 3, AMOUNT: … ; fix: …`."""
+        """`error: snowflake/ORDERS.parquet, row 3, AMOUNT: what is wrong; how to mend it`."""
         place = [self.file]
         place += [f"row {self.row}"] if self.row is not None else []
         place += [self.column] if self.column is not None else []
-        more = f" (and {self.more:,} more rows)" if self.more else ""
+        more = f" ({self.more:,} more {'has' if self.more == 1 else 'have'} the same)" if self.more else ""
         return f"{'error' if self.error else 'remark'}: {', '.join(place)}: {self.problem}{more}; {self.fix}"
 
 
