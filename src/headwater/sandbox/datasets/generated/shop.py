@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,14 @@ from headwater.sandbox.datasets.columns import (
     DAY,
     HOUR,
     MINUTE,
+    amended,
     choose,
     decimal_text,
     flags,
     instants,
     integers,
     joined,
+    micros,
     money,
     nulled,
     padded,
@@ -33,6 +36,11 @@ CANCELLED = _STATUSES.index("CANCELLED")
 _LATE_CUSTOMERS = 900_000_000
 """Customers of late orders are numbered from here: `C900000007` is the customer of order 7."""
 _SEGMENTS = ("consumer", "small business", "enterprise", None)
+_MONTH = 31 * DAY
+"""As long as the longest month: so much later or earlier is another month."""
+_YEARS = (micros(datetime(1970, 1, 1, tzinfo=UTC)), micros(datetime(2100, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)))
+_TOO_MANY_DIGITS = ("9999999999999999.9950", "-9999999999999999.9999")
+"""Amounts that the source's column holds, and that rounded to cents have a digit more than Silver's."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +62,18 @@ class Shop:
 
 
 def customer_ids(customer: Ints) -> pa.Array:
-    """`C000000042`."""
-    return padded("C", customer, 9)
+    """`C000000042`; one in 911 `Ç000000450`."""
+    return amended(padded("C", customer, 9), customer % 911 == 450, lambda at: padded("Ç", customer[at], 9))
 
 
 def product_ids(product: Ints) -> pa.Array:
-    """`0000042`: digits only, so that whoever reads them as numbers loses the zeros."""
-    return padded("", product, 7)
+    """`0000042`: digits only, so that whoever reads them as numbers loses the zeros; one in 487 `É000200`."""
+    return amended(padded("", product, 7), product % 487 == 200, lambda at: padded("É", product[at], 6))
 
 
 def order_ids(order: Ints) -> pa.Array:
-    """`O0000000042`."""
-    return padded("O", order, 10)
+    """`O0000000042`; one in 907 `Ö0000000310`."""
+    return amended(padded("O", order, 10), order % 907 == 310, lambda at: padded("Ö", order[at], 10))
 
 
 @dataclass(frozen=True)
@@ -114,17 +122,43 @@ def order_tables(shop: Shop) -> Iterator[pa.Table]:
         done = placed + 8 * HOUR + below("order.done", order, 5 * DAY)
         moved = np.where(final < 2, 2, final)
         yield _order_versions(shop, order[versioned], done[versioned], 2, moved[versioned])
+        yield from _odd_versions(shop, order, done)
 
 
-def _order_versions(shop: Shop, order: Ints, at: Ints, version: int, status: Ints) -> pa.Table:
+def _odd_versions(shop: Shop, order: Ints, done: Ints) -> Iterator[pa.Table]:
+    """A third version of few: stamped before the second or with its stamp, or committed across midnight.
+
+    A run at midnight has read past the stamp of what is committed across it: within the hour that runs look back, or
+    hours beyond, where no later run finds it.
+    """
+    seen = done + _lag(order, 2)
+    midnight = (done // DAY + 2) * DAY
+    for remainder, at, visible in (
+        (83, done - HOUR // 2, seen + HOUR // 6),
+        (183, done, seen + HOUR // 3),
+        (133, midnight - HOUR // 3, midnight + HOUR // 4),
+        (233, midnight - 5 * HOUR, midnight + 2 * HOUR),
+    ):
+        odd = order % 250 == remainder
+        returned = np.full(odd.sum(), _STATUSES.index("RETURNED"))
+        yield _order_versions(shop, order[odd], at[odd], 3, returned, visible[odd])
+
+
+def _lag(order: Ints, version: int) -> Ints:
+    return lag(f"order.{version}", order, order % 101 == 23)
+
+
+def _order_versions(
+    shop: Shop, order: Ints, at: Ints, version: int, status: Ints, visible: Ints | None = None
+) -> pa.Table:
     placed = shop.orders.created(order)
-    visible = at + lag(f"order.{version}", order, order % 101 == 23)
+    visible = at + _lag(order, version) if visible is None else visible
     kept = visible < END_US
     order, placed, at, visible, status = order[kept], placed[kept], at[kept], visible[kept], status[kept]
     customer = buyers(shop, order, placed)
     country = people.country_of(customer.number)
     product = below("order.product", order, shop.products.existing(placed))
-    quantity = 1 + weighted("order.quantity", order, [60, 20, 8, 5, 3, 1])
+    quantity = 1 + weighted("order.quantity", order, [60, 20, 8, 5, 3, 1]) + (version == 3)
     # A negative quantity is a slip that the last version of an order with several puts right.
     slipped = (order % 503 == 11) & (version < 2)
     spelling = np.where(order % 20 == 9, len(_STATUSES) * (1 + order // 20 % 2), 0) + status
@@ -133,20 +167,36 @@ def _order_versions(shop: Shop, order: Ints, at: Ints, version: int, status: Int
         {
             "ORDER_ID": order_ids(order),
             "CUSTOMER_ID": customer.ids(),
-            "ORDER_DATE": instants(placed),
+            "ORDER_DATE": instants(_business_dates(order, placed, version)),
             "PRODUCT_ID": product_ids(product),
             "QUANTITY": integers(np.where(slipped, -quantity, quantity)),
-            "AMOUNT": money(_local_cents(price_cents(product) * quantity, country), 10),
+            "AMOUNT": _amounts(order, _local_cents(price_cents(product) * quantity, country)),
             "CURRENCY": _currencies(order, country),
-            "STATUS": choose(_SPELLINGS, spelling),
+            "STATUS": replaced(choose(_SPELLINGS, spelling), order % 1009 == 95, "Zurückgeschickt"),
             "LAST_MODIFIED_TS": instants(at),
             "_visible_at": instants(visible),
         },
     )
 
 
+def _business_dates(order: Ints, placed: Ints, version: int) -> Ints:
+    """When it was placed; a later version may say a month more or less, and few say a year that cannot be."""
+    if version == 2:
+        placed = placed + np.where(order % 370 == 33, _MONTH, 0) - np.where(order % 370 == 183, _MONTH, 0)
+    placed = np.where(order % 1499 == 77, _YEARS[0], placed)
+    return np.where(order % 1499 == 700, _YEARS[1], placed)
+
+
+def _amounts(order: Ints, cents: Ints) -> pa.Array:
+    """Cents; one in 211 with two decimals more, half of them just half a cent; one in 997 beyond what Silver holds."""
+    more = np.where(order // 211 % 2 == 0, 50, below("order.fraction", order, 100))
+    units = cents * 100 + np.where(order % 211 == 40, more, 0)
+    amounts = money(units, 20, 4)
+    return amended(amounts, order % 997 == 60, lambda at: choose(_TOO_MANY_DIGITS, order[at] % 2).cast(amounts.type))
+
+
 def _currencies(order: Ints, country: Ints) -> pa.Array:
-    """ISO codes; one in 97 in small letters or with spaces around it, one in 487 of no country."""
+    """ISO codes; one in 97 in small letters or with spaces around it, one in 487 of no country; few signs."""
     spelled = [
         *people.CURRENCIES,
         *(c.lower() for c in people.CURRENCIES),
@@ -154,7 +204,8 @@ def _currencies(order: Ints, country: Ints) -> pa.Array:
         "XXX",
     ]
     untidy = np.where(order % 97 == 19, len(people.CURRENCIES) * (1 + order // 97 % 2), 0)
-    return choose(spelled, np.where(order % 487 == 17, len(spelled) - 1, country + untidy))
+    told = choose(spelled, np.where(order % 487 == 17, len(spelled) - 1, country + untidy))
+    return replaced(told, order % 1201 == 90, "€")
 
 
 def _local_cents(us_cents: Ints, country: Ints) -> Ints:
@@ -192,7 +243,9 @@ def _customer_versions(customer: Ints, created: Ints, at: Ints, version: int) ->
     customer, created, at = customer[kept], created[kept], at[kept]
     country = people.country_of(customer)
     moved = customer + 7_000_000_000 * version
-    codes = [*people.CODES, *(f" {code.lower()}" for code in people.CODES), None]
+    codes = [*people.CODES, *(f" {code.lower()}" for code in people.CODES), "Österreich", None]
+    phones = people.phones(customer)
+    email = people.emails(customer, np.where(customer % 2 == 0, version, 0))
     spelled = np.where(customer % 113 == 6, len(people.CODES) + country, country)
     segment = weighted(f"customer.segment.{version}", customer, [70, 18, 8, 4])
     return table(
@@ -201,12 +254,15 @@ def _customer_versions(customer: Ints, created: Ints, at: Ints, version: int) ->
             "CUSTOMER_ID": customer_ids(customer),
             "FIRST_NAME": nulled(people.first_names(customer), customer % 307 == 2),
             "LAST_NAME": people.last_names(customer),
-            "EMAIL": people.untidy(people.emails(customer, np.where(customer % 2 == 0, version, 0)), customer),
-            "PHONE": nulled(people.phones(customer), customer % 17 == 1),
+            "EMAIL": people.untidy(replaced(email, customer % 409 == 30, joined("zoë.", email)), customer),
+            "PHONE": nulled(replaced(phones, customer % 419 == 31, joined("☎ ", phones)), customer % 17 == 1),
             "ADDRESS": people.streets(moved),
             "CITY": choose(people.CITIES, country),
-            "COUNTRY": choose(codes, np.where(customer % 97 == 11, len(codes) - 1, spelled)),
-            "SEGMENT": choose(_SEGMENTS, segment),
+            "COUNTRY": choose(
+                codes,
+                np.where(customer % 97 == 11, len(codes) - 1, np.where(customer % 1021 == 32, len(codes) - 2, spelled)),
+            ),
+            "SEGMENT": replaced(choose(_SEGMENTS, segment), customer % 431 == 33, "Geschäftskunde"),
             "CREATED_TS": instants(created),
             "LAST_MODIFIED_TS": instants(at),
             "_visible_at": instants(at),
@@ -244,7 +300,9 @@ def _product_versions(product: Ints, at: Ints, version: int) -> pa.Table:
             ),
             "BRAND": choose(names.BRANDS, below("product.brand", product, len(names.BRANDS))),
             "LIST_PRICE": money(cents if version == 0 else cents * percent // 100, 10),
-            "CURRENCY": choose(("USD", "usd"), (product % 61 == 8).astype(np.int64)),
+            "CURRENCY": replaced(
+                choose(("USD", "usd"), (product % 61 == 8).astype(np.int64)), product % 491 == 33, "€"
+            ),
             "ACTIVE": flags((product % 20 != 8) | (version == 0)),
             "LAST_MODIFIED_TS": instants(at),
             "_visible_at": instants(at),
