@@ -61,8 +61,11 @@ def _refused(table: Path) -> dict[str, int]:
 def _table(lake: Path, file: Path, contract: Contract) -> list[str]:
     if not DeltaTable.is_deltatable(str(lake / contract.path)):
         return [f"{contract.table}: the lake has no such table"]
-    found = DeltaTable(lake / contract.path).to_pyarrow_table()
-    expected = pq.read_table(file)
+    return different_rows(DeltaTable(lake / contract.path).to_pyarrow_table(), pq.read_table(file), contract)
+
+
+def different_rows(found: pa.Table, expected: pa.Table, contract: Contract) -> list[str]:
+    """What two states of one table don't have in common, types included; empty if they are equal as multisets."""
     if _types(found) != _types(expected):
         return [
             f"{contract.table}.{name}: the lake has {_types(found).get(name)}, the answer {_types(expected).get(name)}"
