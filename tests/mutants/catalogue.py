@@ -35,6 +35,8 @@ SILVER = [
         "behavior",
         ("day-for-month-in-session", '"-", year, month_, day', '"-", year, day, month_'),
         ("longitude-to-90", "limit=180", "limit=90"),
+        ("not-quite-to-the-poles", "F.abs(degrees) <= limit", "F.abs(degrees) < limit"),
+        ("pages-in-the-order-of-text", "(int(match[1]), match[0])", "(match[1], match[0])"),
         ("empty-pages-kept", "F.array_compact(F.array(", "F.array_distinct(F.array("),
     ),
     *_of_function(
@@ -139,6 +141,8 @@ STEPS = _of_file(
         'F.date_format(F.from_utc_timestamp(F.col(column), "America/New_York"), "yyyy-MM")',
         "orders",
     ),
+    ("seconds-as-milliseconds", "seconds * F.lit(1000)", "seconds", "user_events"),
+    ("no-instant-without-zone", r"[0-5]\d)?$", r"[0-5]\d)$", "user_events"),
     ("empty-text-is-a-value", 'F.nullif(F.trim(F.col(column)), F.lit(""))', "F.trim(F.col(column))", "customers"),
     (
         "money-to-the-dime",

@@ -146,11 +146,14 @@ _PRODUCTS = [
 ]
 
 
+_EVENT = (*EVENTS, *((name, STRING) for name in ("url_3", "url_10", "url_12")))
+
+
 def event(name: str | None, at: datetime = BEFORE, seen: datetime | None = None, **other: Any) -> Version:
     """A version of an event: a page view by C1 in a session of the event's second, unless it is told otherwise."""
     row = {"customer_id": "C1", "event_name": "view", "session_id": f"S{at:%Y%m%d%H%M%S}-9f3a"} | other
     row |= {"event_id": name, "event_ts": at}
-    return Version(tuple(row.get(column) for column, _ in EVENTS), seen or at)
+    return Version(tuple(row.get(column) for column, _ in _EVENT), seen or at)
 
 
 _EVENTS = [
@@ -161,6 +164,8 @@ _EVENTS = [
     event("E05", geo="95,10"),
     event("E06", geo="10,185"),
     event("E07", geo="USA", session_id=None),
+    event("E20", geo="geo:48.2,16.3,190;u=30", url_1="/1", url_2="/2", url_3="/3", url_10="/10", url_12="/12"),
+    event("E21", geo="+40.20-075.00+12/", url_2="/2", url_12="/12"),
     event("E08", session_id="S20240230000000-00"),
     event("E09", session_id="S20241002030405-aF"),
     event("E10", customer_id=None),
@@ -300,7 +305,7 @@ _TABLES: dict[str, tuple[Sequence[tuple[str, pa.DataType]], list[Version]]] = {
     "snowflake/ORDERS": (ORDERS, _PRICED + _STATES + _VERSIONS + _WHEN_SEEN),
     "snowflake/CUSTOMERS": (CUSTOMERS, _CUSTOMERS),
     "snowflake/PRODUCTS": (PRODUCTS, _PRODUCTS),
-    "redshift/customer_behavior": (EVENTS, _EVENTS),
+    "redshift/customer_behavior": (_EVENT, _EVENTS),
     "salesforce/Account": (ACCOUNTS, _ACCOUNTS),
     "salesforce/Contact": (CONTACTS, _CONTACTS),
     "salesforce/Opportunity": (OPPORTUNITIES, _OPPORTUNITIES),
@@ -370,6 +375,9 @@ _TOPICS: dict[str, list[tuple[int, Any, datetime]]] = {
         (0, _click("U1", "2024-10-30T13:00:00Z", page_url="/newer"), BEFORE),
         (0, _click("U2", _STAMP, metadata=" blank "), BEFORE),
         (0, _click("U3", "2024-10-30T12:00:00"), BEFORE),
+        (0, _click("U7", 1730290000), BEFORE),
+        (0, _click("U8", "1730290000123"), BEFORE),
+        (0, _click("U9", "2024-10-30 12:00:00Z"), BEFORE),
         (1, _click(None, _STAMP), BEFORE),
         (1, _click("U4", _STAMP, event_type=" "), BEFORE),
         (1, _click("U5", "2024-10-31T23:30:00.123456Z"), BEFORE),
