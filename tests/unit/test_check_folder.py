@@ -12,8 +12,10 @@ import pytest
 from tests.datasets.written import write_folder
 
 from headwater.cli.door import main
+from headwater.extract import EXTRACTORS
 from headwater.sandbox.datasets import materialise
 from headwater.sandbox.datasets.check import check
+from headwater.sandbox.datasets.folder import BRONZE, BRONZE_OF_FILES, absent_tables
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -248,3 +250,62 @@ def ended(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ending:
         main(arguments)
     return int(ending.value.code or 0)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder, which is the current one, with the sandbox's block and nothing running."""
+    (tmp_path / "project" / "config").mkdir(parents=True)
+    (tmp_path / "project" / "config" / "local.yaml").write_text("sandbox: {}\n", "utf-8")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def test_up_refuses_what_the_check_finds_starts_nothing_and_keeps_no_choice(
+    project: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "notes.txt").write_text("x", "utf-8")
+
+    assert ended("sandbox", "up", "--data", str(shop)) == 1
+
+    told = capsys.readouterr().err
+    assert "does not follow docs/datasets.md" in told
+    assert "error: notes.txt: no dataset has such a file" in told
+    assert not (project / ".headwater" / "sandbox.yaml").exists()
+    assert not (project / ".headwater" / "sandbox").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data", ".", "--dataset", "generated"], "give it without --dataset and --scale"),
+        (["--data", ".", "--scale", "2"], "give it without --dataset and --scale"),
+        (["--data", "nowhere"], "does not exist"),
+        (["--dataset", "my-shop"], "choose one of generated, completejourney, or give --data DIR"),
+    ],
+)
+def test_a_dataset_is_named_in_one_way(
+    project: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("sandbox", "up", *options) == 64
+    assert said in capsys.readouterr().err
+    assert not (project / ".headwater" / "sandbox").exists()
+
+
+def test_a_config_file_that_names_no_dataset_and_no_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "config" / "local.yaml").write_text("sandbox:\n  dataset: my-shop\n", "utf-8")
+
+    assert ended("sandbox", "up") == 1
+    assert "config/local.yaml: there is no dataset 'my-shop'" in capsys.readouterr().err
+
+
+def test_tables_that_a_folder_lacks_are_told_for_every_bronze_table(tmp_path: Path) -> None:
+    corner_shop = absent_tables(write_folder("corner_shop", tmp_path / "corner_shop"))
+
+    assert set(EXTRACTORS) == {*BRONZE.values(), *BRONZE_OF_FILES.values()}
+    assert set(EXTRACTORS) - set(corner_shop) == {
+        "snowflake_orders",
+        "snowflake_customers",
+        "snowflake_products",
+        "fx_vendor_rates",
+    }

@@ -48,7 +48,8 @@ def bring_up(session: Session, say: Callable[[str], None], at: datetime | None =
 
     configured = _configured(session)
     dataset = _dataset(session, configured)
-    if os.sep in dataset and stand_ins.status(folder(session)).dataset != dataset:
+    shown = stand_ins.status(folder(session))
+    if os.sep in dataset and not (shown.running and shown.dataset == dataset):
         _ask_for_sound(session, Path(dataset), say)
     return stand_ins.up(folder(session), dataset, at, say, configured.scale)
 
