@@ -1,5 +1,6 @@
 """S3FileExtractor over the stand-in of S3: each version of a file once, each of its lines at one end."""
 
+import gzip
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -136,7 +137,7 @@ def test_a_consumed_file_is_not_due_and_a_changed_one_is_due_again(live):
 def test_files_come_by_date_of_their_folder_and_strange_objects_are_left_out(live, caplog):
     for name in ("2025-01-01/b.csv", "2025-01-01/a'; DROP.csv", "2024-10-31/z.csv", "2023-02-29/a.csv"):
         put(live, f"{FOLDER}/{name}", HEADER)
-    for name in ("_SUCCESS", "2024-10-31/a.parquet", "2024-10-31/deeper/a.csv"):
+    for name in ("_SUCCESS", "2024-10-31/a.parquet.zst", "2024-10-31/deeper/a.csv"):
         put(live, f"{FOLDER}/{name}", b"x")
     put(live, "erp-export/inventory-old/2024-10-31/a.csv", HEADER)
 
@@ -199,6 +200,97 @@ def test_a_prefix_comes_before_the_folder(live, contracts):
 
     assert due(extractor) == [file]
     assert read(extractor, file).rows[0]["file_date"] == date(2025, 1, 1)
+
+
+POSTINGS = pa.table(
+    {
+        "AMOUNT": pa.array(["12.50", "n/a"]),
+        "transaction_id": ["T1", "T2"],
+        "posted_at": pa.array([T0.replace(tzinfo=None)] * 2, pa.timestamp("ms")),
+        "account_code": pa.array([100, 200], pa.int16()),
+    }
+)
+SKU = b'{"vendor_id":"V1","vendor_sku":"S","unit_cost":2.5}'
+LEDGER = b"account_code,type,active\n0100,ASSET,true\n0200\n"
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out)
+    return bytes(out.getvalue())
+
+
+def as_zstd(content: bytes) -> bytes:
+    return bytes(pa.Codec("zstd").compress(content, asbytes=True))
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "content", "lines", "broken"),
+    [
+        ("external_purchasing", "erp-export/purchasing/2024-11-02/orders.csv.gz",
+         gzip.compress(b"po_number,line_number,product_id,supplier_id,quantity,unit_price\nP,1,7,V,2,1.5\nP\n"), [2], [3]),
+        ("external_employees", "hr-export/employees/2024-11-02/employees.csv",
+         b"employee_id,salary\nE1,100\nE2,much\n", [2], [3]),
+        ("external_performance_reviews", "hr-export/performance_reviews/2024-11-02/r.jsonl",
+         b'{"review_id":"R1","employee_id":"E1"}\n{\n', [1], [2]),
+        ("external_performance_reviews", "hr-export/performance_reviews/2024-11-02/r.NDJSON.zst",
+         as_zstd(b'\n{"review_id":"R1","employee_id":"E1"}\n{'), [2], [3]),
+        ("external_transactions", "accounting/transactions/2024-11-02/transactions.parquet", as_parquet(POSTINGS), [1], [2]),
+        ("external_gl_accounts", "accounting/gl_accounts/2024-11-02/gl.csv.zst", as_zstd(LEDGER), [2], [3]),
+        ("external_vendor_products", "vendor/products/2024-11-02/one.json", SKU, [1], []),
+        ("external_vendor_products", "vendor/products/2024-11-02/some.json.gz",
+         gzip.compress(b"[" + SKU + b',7,{"unit_cost":"2 EUR"}]'), [1], [2, 3]),
+    ],
+)  # fmt: skip
+def test_each_kind_of_file_gives_rows_and_rejects_by_their_place(live, contracts, table, name, content, lines, broken):
+    extractor = S3FileExtractor(live.settings, live.secret, contracts[table])
+    file = put(live, name, content)
+
+    assert due(extractor) == [file]
+    found = read(extractor, file)
+
+    assert {batch.schema for batch in found.batches} == {
+        contracts[table].arrow_schema.append(pa.field("_row_id", pa.string()))
+    }
+    assert [(row["_file_line"], row["_row_id"]) for row in found.rows] == [
+        (line, f"{name}:{file.etag}:{line}") for line in lines
+    ]
+    assert {(row["file_date"], row["_file_size"]) for row in found.rows} == {(date(2024, 11, 2), len(content))}
+    assert [row["position"] for row in found.rejects] == [f"{name}:{line}" for line in broken]
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "content"),
+    [
+        ("external_gl_accounts", "accounting/gl_accounts/2024-11-02/gl.csv.gz", gzip.compress(LEDGER)[:-9]),
+        ("external_gl_accounts", "accounting/gl_accounts/2024-11-02/gl.csv.zst", as_zstd(LEDGER)[:-3]),
+        ("external_transactions", "accounting/transactions/2024-11-02/t.parquet", as_parquet(POSTINGS)[:-1]),
+        ("external_vendor_products", "vendor/products/2024-11-02/v.json", b"[" + SKU + b","),
+        ("external_vendor_products", "vendor/products/2024-11-02/v.json.gz", gzip.compress(b"[" + SKU)),
+    ],
+)
+def test_a_damaged_file_is_one_reject_and_its_neighbour_is_read(live, contracts, table, name, content):
+    extractor = S3FileExtractor(live.settings, live.secret, contracts[table])
+    damaged = put(live, name, content)
+    whole = {"csv": LEDGER, "json": SKU, "parquet": as_parquet(POSTINGS.slice(0, 1))}[name.split(".")[1]]
+    beside = put(live, f"{name.rpartition('/')[0]}/z.{name.split('.')[1]}", whole)
+
+    found = read(extractor, *due(extractor))
+
+    assert due(extractor) == [damaged, beside]
+    assert {row["_file_key"] for row in found.rows} == {beside.key}
+    (reject,) = [each for each in found.rejects if each["position"] == name]
+    assert reject["_row_id"] == f"{name}:{damaged.etag}:0"
+    assert reject["reason"].startswith("no ")
+    assert reject["raw"] == (content if not name.endswith("json.gz") else gzip.decompress(content))
+
+
+def test_a_parquet_file_in_gzip_and_names_that_no_reader_knows_are_left_out(live, contracts, caplog):
+    for name in ("t.parquet.gz", "t.xml", "t.gz", "t"):
+        put(live, f"accounting/transactions/2024-11-02/{name}", b"x")
+
+    assert due(S3FileExtractor(live.settings, live.secret, contracts["external_transactions"])) == []
+    assert "4 objects are left out" in caplog.text
 
 
 def test_check_says_what_was_found(live):
