@@ -15,11 +15,17 @@ HEADWATER = Path(sys.prefix) / "bin" / "headwater"
 SOURCES = {
     "snowflake": ("snowflake_orders", "snowflake_customers", "snowflake_products"),
     "redshift": ("redshift_behavior",),
-    "salesforce": ("salesforce_accounts", "salesforce_contacts", "salesforce_opportunities"),
-    "s3": ("external_inventory",),
+    "salesforce": (
+        "salesforce_accounts", "salesforce_contacts", "salesforce_opportunities", "salesforce_leads", "salesforce_cases",
+        "salesforce_tasks", "salesforce_solutions",
+    ),
+    "s3": (
+        "external_inventory", "external_purchasing", "external_employees", "external_performance_reviews",
+        "external_transactions", "external_gl_accounts", "external_vendor_products",
+    ),
     "kafka": ("kafka_orders_events", "kafka_user_events", "kafka_inventory_updates"),
     "fx_vendor": ("fx_vendor_rates",),
-}
+}  # fmt: skip
 
 pytestmark = pytest.mark.slow
 

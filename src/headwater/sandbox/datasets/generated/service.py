@@ -65,12 +65,12 @@ class Desk:
 
     @classmethod
     def of(cls, scale: float, crm: Crm) -> "Desk":
-        """About 2,000 leads, 1,500 cases, 3,000 tasks and 600 solutions times `scale`."""
+        """About 2,000 leads, 1,500 cases, 3,000 tasks and 1,000 solutions times `scale`."""
         return cls(
             Population.of("leads", 2_000 * scale, old_share=0.2, older_days=600),
             Population.of("cases", 1_500 * scale, old_share=0.2, older_days=600),
             Population.of("tasks", 3_000 * scale, old_share=0.2, older_days=500),
-            Population.of("solutions", 600 * scale, old_share=0.5, older_days=600),
+            Population.of("solutions", 1_000 * scale, old_share=0.2, older_days=600),
             crm,
         )
 
