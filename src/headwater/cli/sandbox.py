@@ -1,5 +1,6 @@
 """`headwater sandbox …`: the six local sources and their clock."""
 
+import difflib
 import json
 import os
 import shlex
@@ -50,11 +51,11 @@ def bring_up(session: Session, say: Callable[[str], None], at: datetime | None =
     dataset = _dataset(session, configured)
     shown = stand_ins.status(folder(session))
     if os.sep in dataset and not (shown.running and shown.dataset == dataset):
-        _ask_for_sound(session, Path(dataset), say)
+        _ask_for_sound(Path(dataset), say)
     return stand_ins.up(folder(session), dataset, at, say, configured.scale)
 
 
-def _ask_for_sound(session: Session, data: Path, say: Callable[[str], None]) -> None:
+def _ask_for_sound(data: Path, say: Callable[[str], None]) -> None:
     from headwater.errors import SandboxError
     from headwater.sandbox.datasets.check import check as checked
 
@@ -65,7 +66,7 @@ def _ask_for_sound(session: Session, data: Path, say: Callable[[str], None]) -> 
         lines = [each.line for each in report.errors]
         left = [f"and {len(lines) - _REFUSALS_SHOWN} more"] if len(lines) > _REFUSALS_SHOWN else []
         told = "\n  ".join([*lines[:_REFUSALS_SHOWN], *left])
-        command = f"{session.command} sandbox check {shlex.quote(str(data))}"
+        command = f"headwater sandbox check {shlex.quote(str(data))}"
         raise SandboxError(f"{data} does not follow docs/datasets.md; `{command}` says all of it:\n  {told}")
 
 
@@ -96,6 +97,23 @@ def _dataset(session: Session, configured: "SandboxSettings") -> str:
     return str(place)
 
 
+def _exceeding(_context: click.Context, _option: click.Parameter, limit: str | None) -> str | None:
+    """The name of the dataset that exceeds a limit; `list` shows the limits and ends."""
+    if limit is None:
+        return None
+    from headwater.sandbox.datasets.generated.excesses import EXCESSES, name_of
+
+    if limit == "list":
+        for known, excess in EXCESSES.items():
+            click.echo(known if excess.days == 1 else f"{known} (after {excess.days} days)")
+        raise click.exceptions.Exit(0)
+    if limit not in EXCESSES:
+        near = difflib.get_close_matches(limit, EXCESSES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`--trouble list` shows them"
+        raise click.UsageError(f"no dataset exceeds the limit {limit!r}; {hint}")
+    return name_of("generated", limit)
+
+
 @sandbox.command()
 @click.option("--dataset", metavar="NAME", help="generated or completejourney [default: the config's].")
 @click.option(
@@ -110,9 +128,22 @@ def _dataset(session: Session, configured: "SandboxSettings") -> str:
 @click.option(
     "--scale", type=click.FloatRange(min=0, min_open=True), help="How much of a generated dataset [default: 1]."
 )
+@click.option(
+    "--trouble",
+    callback=_exceeding,
+    metavar="LIMIT",
+    help="The generated dataset exceeds this limit of the gate from the next day on; `list` shows the limits.",
+)
 @common_options
 @click.pass_obj
-def up(session: Session, dataset: str | None, data: Path | None, at: datetime | None, scale: float | None) -> None:
+def up(
+    session: Session,
+    dataset: str | None,
+    data: Path | None,
+    at: datetime | None,
+    scale: float | None,
+    trouble: str | None,
+) -> None:
     """Start the six sources, unless they run.
 
     What is chosen here stays chosen for later commands, until something else is.
@@ -126,10 +157,12 @@ def up(session: Session, dataset: str | None, data: Path | None, at: datetime | 
         raise click.UsageError(
             f"there is no dataset {dataset!r}: choose one of {', '.join(DATASETS)}, or give --data DIR"
         )
+    if trouble is not None and (data is not None or dataset not in (None, "generated")):
+        raise click.UsageError("--trouble LIMIT is for the dataset generated: give no other")
     chosen = session.settings.state / CHOSEN
     before = chosen.read_text(encoding="utf-8") if chosen.exists() else None
-    if data is not None or dataset is not None or scale is not None:
-        name = str(data.resolve()) if data is not None else dataset or _configured(session).dataset
+    if any(choice is not None for choice in (data, dataset, scale, trouble)):
+        name = str(data.resolve()) if data is not None else trouble or dataset or _configured(session).dataset
         _choose(chosen, json.dumps({"sandbox": {"dataset": name, "scale": scale or 1.0}}) + "\n")
         session.reload()
     try:

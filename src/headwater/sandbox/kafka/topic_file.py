@@ -56,7 +56,10 @@ class TopicFile:
     def messages(self, begin: list[int], end: list[int]) -> Iterator[Message]:
         """The messages whose rank in their partition is in `[begin, end)`, in file order; one batch in memory."""
         seen = np.zeros(self.partitions, dtype=np.int64)
-        for batch in pq.ParquetFile(self._path).iter_batches(_BATCH_ROWS, columns=_COLUMNS):
+        file = pq.ParquetFile(self._path)
+        for batch in file.iter_batches(
+            _BATCH_ROWS, columns=[each for each in _COLUMNS if each in file.schema_arrow.names]
+        ):
             partition = batch.column("partition").to_numpy()
             rank = np.empty(len(partition), dtype=np.int64)
             for each in range(self.partitions):
@@ -70,10 +73,14 @@ class TopicFile:
 
 def _messages(batch: pa.RecordBatch) -> Iterator[Message]:
     milliseconds = pc.cast(batch.column("timestamp"), pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())
-    keys = batch.column("key").to_pylist()
-    values = batch.column("value").to_pylist()
+    keys, values, headers = (_or_null(batch, each) for each in ("key", "value", "headers"))
     partitions = batch.column("partition").to_pylist()
-    return map(Message, partitions, keys, values, _headers(batch.column("headers")), milliseconds.to_pylist())
+    return map(Message, partitions, keys.to_pylist(), values.to_pylist(), _headers(headers), milliseconds.to_pylist())
+
+
+def _or_null(batch: pa.RecordBatch, name: str) -> Any:
+    """A column, null throughout where the file lacks it."""
+    return batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows)
 
 
 def _headers(column: Any) -> list[list[tuple[str, str | bytes | None]] | None]:
