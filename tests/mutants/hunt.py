@@ -13,11 +13,12 @@ from pathlib import Path
 
 from tests.e2e.compare import differences
 from tests.e2e.oracle import answer
-from tests.e2e.tiny import PROJECT, T0, T1, Lake
+from tests.e2e.tiny import PROJECT, T1, Lake
 from tests.mutants.catalogue import OPEN_GATE
 from tests.mutants.mutant import Mutant, copied
 from tests.mutants.mutated_run import prepare, run
 from tests.mutants.shop import INSTANTS, write_shop
+from tests.versions import T0
 
 from headwater import sandbox
 from headwater.contracts import Contracts, load_contracts
@@ -64,8 +65,9 @@ class Ground:
     def lake(self, name: str, copy: Path, like: Lake | None = None) -> Lake:
         """Make a lake over the sandbox for a copy of the project, with the tables of another if one is given."""
         lake = Lake.beside(self.status, self.folder / name, contracts=str(copy / "config" / "contracts"))
-        for part in ("lake", "state") if like else ():
-            shutil.copytree(like.folder / part, lake.folder / part)
+        if like is not None:
+            for part in ("lake", "state"):
+                shutil.copytree(like.folder / part, lake.folder / part)
         return lake
 
     def told(self, lake: Lake, tables: Sequence[str]) -> list[str]:
@@ -137,8 +139,9 @@ def hunted(mutants: Sequence[Mutant], folder: Path, say: Callable[[str], None]) 
             # The clock moves on for everybody: whatever is to land at the first instant lands before.
             first = pool.submit(ground.run_unchanged, ground.lake("first", original), T0)
             landed = [pool.submit(trial.land) for trial in trials if trial.lands]
-            for each in (first, *landed):
-                each.result()
+            first.result()
+            for one in landed:
+                one.result()
             sandbox.advance(state, T1)
             ground.run_unchanged(ground.lake("second", original, like=ground.first), T1)
             if told := differences(ground.second.folder / "lake", ground.answer, ground.contracts):
@@ -204,11 +207,9 @@ class Trial:
         """Put the tables in question back: Bronze to what the mutant landed, the others to nothing, or to the first instant."""
         for name in self.mutant.of:
             before = self._landed if self.ground.is_bronze(name) else self.ground.first if self.mutant.again else None
-            for path in (f"lake/{self.ground.contracts[name].path}", f"lake/rejects/{name}", f"lake/quarantine/{name}"):
-                _put_back(lake.folder / path, before and before.folder / path)
-            if self.ground.is_bronze(name):
-                mark = f"state/state/watermarks/{name}.json"
-                _put_back(lake.folder / mark, self._landed.folder / mark)
+            own = [f"lake/{self.ground.contracts[name].path}", f"lake/rejects/{name}", f"lake/quarantine/{name}"]
+            for path in (*own, f"state/state/watermarks/{name}.json"):
+                _put_back(lake.folder / path, before.folder / path if before else None)
 
 
 def _first(told: Sequence[str]) -> str:

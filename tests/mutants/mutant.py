@@ -57,6 +57,21 @@ class Mutant:
             compiled.unlink()
 
 
+def of_function(layer: str, table: str, *changes: tuple[str, str, str]) -> list[Mutant]:
+    """Mutants of a Silver or Gold function, each a name, what stands there and what takes its place."""
+    return [Mutant(name, f"transform/{layer}/{table}.py", old, new, (table,)) for name, old, new in changes]
+
+
+def of_contract(table: str, *changes: tuple[str, str, str], again: bool = False) -> list[Mutant]:
+    """Mutants of a Silver table's contract."""
+    return [Mutant(name, f"silver/{table}.yaml", old, new, (table,), again) for name, old, new in changes]
+
+
+def of_file(file: str, *changes: tuple[str, str, str, str], again: bool = False) -> list[Mutant]:
+    """Mutants of any other file, each with the tables by which it should be caught, blanks between."""
+    return [Mutant(name, file, old, new, tuple(of.split()), again) for name, old, new, of in changes]
+
+
 def copied(project: Path, folder: Path) -> Path:
     """Copy what a mutant may change, and the rest of the package with it."""
     for root, names in _KEPT.items():

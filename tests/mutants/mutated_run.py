@@ -79,6 +79,6 @@ def _why_not(source: str, config: str, at: str, select: list[str] | None) -> str
         if name.startswith("headwater.") and not str(module.__file__).startswith(source):
             raise RuntimeError(f"{name} was imported from {module.__file__}, not from the copy in {source}")
     settings = load_settings(Path(config), {})
-    report = execute(settings, select=select and tuple(select), at=datetime.fromisoformat(at))
+    report = execute(settings, select=tuple(select) if select else None, at=datetime.fromisoformat(at))
     bad = [table for table in report.tables if table.outcome not in ("committed", "unchanged")]
     return "; ".join(f"{table.layer}.{table.table} {table.outcome}: {table.reason}" for table in bad)

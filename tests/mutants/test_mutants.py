@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests.e2e.oracle import GOLD as GOLD_TABLES
 from tests.e2e.oracle import SILVER as SILVER_TABLES
-from tests.mutants.catalogue import ALL, CONTRACTS, GOLD, IN_CI, LANDING, OPEN_GATE, QUALITY, RUNS, SILVER, STEPS
+from tests.mutants.catalogue import ALL, IN_CI, OPEN_GATE
 from tests.mutants.mutant import Mutant, copied, stale
+from tests.mutants.of_runs import LANDING, RUNS
+from tests.mutants.of_tables import CONTRACTS, GOLD, QUALITY, SILVER, STEPS
 
 PROJECT = Path(__file__).parents[2]
 
