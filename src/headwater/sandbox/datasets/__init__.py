@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from headwater.errors import SandboxError
 from headwater.sandbox.datasets import completejourney, generated
 from headwater.sandbox.datasets.folder import About, read_about, write_about
+from headwater.sandbox.datasets.generated.excesses import Excess, excess_of
 
 Progress: TypeAlias = Callable[[str], None]
 """Takes a line for people, such as `snowflake/ORDERS: 128 033 rows`."""
@@ -44,14 +45,14 @@ def materialise(name: str, folder: Path, scale: float = 1.0, progress: Progress 
     Raises:
         SandboxError: there is no such dataset, or `folder` holds something else.
     """
-    dataset = _known(name, scale)
+    dataset = known(name, scale)
     wanted = dataset.about.document(scale)
     standing = read_about(folder)
     if standing == wanted:
         return folder
     if standing is None and folder.exists() and any(folder.iterdir()):
         raise SandboxError(f"{folder} holds files but no dataset.yaml: name an empty folder for the dataset {name}")
-    if standing is not None and standing.get("name") not in DATASETS:
+    if standing is not None and str(standing.get("name")).partition("~")[0] not in DATASETS:
         raise SandboxError(f"{folder} holds a dataset that Headwater did not make: name another folder for {name}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
@@ -66,7 +67,14 @@ def materialise(name: str, folder: Path, scale: float = 1.0, progress: Progress 
     return folder
 
 
-def _known(name: str, scale: float) -> Dataset:
+def known(name: str, scale: float) -> Dataset:
+    """The dataset of this name, which may be `generated~…`: that one, exceeding a limit of the gate.
+
+    Raises:
+        SandboxError: there is none, or it takes no such scale.
+    """
+    if (found := excess_of("generated", name)) is not None:
+        return _spoilt(name, *found)
     if name not in DATASETS:
         raise SandboxError(f"there is no dataset {name!r}: choose one of {', '.join(DATASETS)}")
     if not scale > 0:
@@ -74,6 +82,26 @@ def _known(name: str, scale: float) -> Dataset:
     if scale != 1 and not DATASETS[name].scales:
         raise SandboxError(f"the dataset {name} is what it is: it takes no scale")
     return DATASETS[name]
+
+
+def _spoilt(name: str, limit: str, excess: Excess) -> Dataset:
+    """`generated`, exceeding a limit."""
+    whole = DATASETS["generated"]
+
+    def parts(folder: Path, scale: float) -> dict[str, Callable[[], int]]:
+        def spoiling(part: str, write: Callable[[], int]) -> Callable[[], int]:
+            def written() -> int:
+                rows = write()
+                excess.spoil(folder, part)
+                return rows
+
+            return written if part in excess.parts else write
+
+        return {part: spoiling(part, write) for part, write in whole.parts(folder, scale).items()}
+
+    when = "on the day after the start clock" if excess.days == 1 else f"{excess.days} days after the start clock"
+    about = replace(whole.about, name=name, about=f"{whole.about.about} It exceeds the limit {limit!r} {when}.")
+    return Dataset(about, parts)
 
 
 def _write(parts: dict[str, Callable[[], int]], progress: Progress | None) -> None:
