@@ -81,9 +81,9 @@ def _configured(session: Session) -> "SandboxSettings":
 
 def _dataset(session: Session, configured: "SandboxSettings") -> str:
     """A name of ours, or a folder as an absolute path; one that is given relative is relative to the project's."""
-    from headwater.sandbox.datasets import DATASETS
+    from headwater.sandbox.datasets import DATASETS, made_here
 
-    if configured.dataset in DATASETS:
+    if made_here(configured.dataset):
         return configured.dataset
     place = (session.settings.folder / Path(configured.dataset).expanduser()).resolve()
     if not place.is_dir():

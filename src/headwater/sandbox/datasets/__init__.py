@@ -52,7 +52,7 @@ def materialise(name: str, folder: Path, scale: float = 1.0, progress: Progress 
         return folder
     if standing is None and folder.exists() and any(folder.iterdir()):
         raise SandboxError(f"{folder} holds files but no dataset.yaml: name an empty folder for the dataset {name}")
-    if standing is not None and str(standing.get("name")).partition("~")[0] not in DATASETS:
+    if standing is not None and not made_here(str(standing.get("name"))):
         raise SandboxError(f"{folder} holds a dataset that Headwater did not make: name another folder for {name}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
@@ -65,6 +65,11 @@ def materialise(name: str, folder: Path, scale: float = 1.0, progress: Progress 
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def made_here(name: str) -> bool:
+    """Whether a name is that of a dataset that can be made."""
+    return name in DATASETS or excess_of("generated", name) is not None
 
 
 def known(name: str, scale: float) -> Dataset:
