@@ -1,7 +1,8 @@
 """Snowflake on 127.0.0.1: the fakesnow server, made to refuse, to stream and to tell the time as Snowflake does.
 
 The tables are `ETL_PROJECT_DB.RAW.{ORDERS, CUSTOMERS, PRODUCTS}` (one per Parquet file of the dataset). Timestamps are
-TIMESTAMP_NTZ and in UTC, integers NUMBER(38,0), decimals as the dataset's page has them. What fakesnow lacks is added in front of it:
+TIMESTAMP_NTZ and in UTC, integers NUMBER(38,0), decimals as the dataset's page has them. What fakesnow lacks is added
+in front of it:
 
 - a wrong user or password is refused with Snowflake's code 390100;
 - a result beyond its first rows comes in chunks that the client fetches one by one;
