@@ -224,6 +224,11 @@ def as_zstd(content: bytes) -> bytes:
     return bytes(pa.Codec("zstd").compress(content, asbytes=True))
 
 
+def file_name(value):
+    """A case is known by its file: packed content holds the time, by which every process would name it otherwise."""
+    return value.rpartition("/")[2] if isinstance(value, str) else ""
+
+
 @pytest.mark.parametrize(
     ("table", "name", "content", "lines", "broken"),
     [
@@ -241,6 +246,7 @@ def as_zstd(content: bytes) -> bytes:
         ("external_vendor_products", "vendor/products/2024-11-02/some.json.gz",
          gzip.compress(b"[" + SKU + b',7,{"unit_cost":"2 EUR"}]'), [1], [2, 3]),
     ],
+    ids=file_name,
 )  # fmt: skip
 def test_each_kind_of_file_gives_rows_and_rejects_by_their_place(live, contracts, table, name, content, lines, broken):
     extractor = S3FileExtractor(live.settings, live.secret, contracts[table])
@@ -268,6 +274,7 @@ def test_each_kind_of_file_gives_rows_and_rejects_by_their_place(live, contracts
         ("external_vendor_products", "vendor/products/2024-11-02/v.json", b"[" + SKU + b","),
         ("external_vendor_products", "vendor/products/2024-11-02/v.json.gz", gzip.compress(b"[" + SKU)),
     ],
+    ids=file_name,
 )
 def test_a_damaged_file_is_one_reject_and_its_neighbour_is_read(live, contracts, table, name, content):
     extractor = S3FileExtractor(live.settings, live.secret, contracts[table])
