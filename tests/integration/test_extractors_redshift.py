@@ -94,7 +94,7 @@ def read(extractor: RedshiftExtractor, *windows: TimeWindow) -> list[dict]:
 
 
 def test_check_says_as_whom_and_what_was_found(behavior):
-    assert behavior.check() == "logged in as etl_user; raw.customer_behavior can be read and has 10 columns"
+    assert behavior.check() == "logged in as etl_user; raw.customer_behavior can be read and has 20 columns"
 
 
 def test_the_clock_is_the_sources_own(behavior):

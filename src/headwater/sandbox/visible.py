@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.sandbox.datasets.columns_check import serves
 from headwater.sandbox.datasets.folder import SOURCE_SCHEMAS
 
 _INTERNAL = ("_visible_at", "_deleted_at")
@@ -87,12 +88,14 @@ def _names(columns: tuple[str, ...] | list[str]) -> str:
 def served(file: Path) -> pa.Schema:
     """A file's columns in its order, those that `docs/datasets.md` describes in the types that it gives them.
 
-    After them come the columns that the page describes and the file lacks: they are null throughout.
+    A column of a type that cannot serve as the documented one is shown as it is, as a source that changed would. After
+    them come the columns that the page describes and the file lacks: they are null throughout.
     """
     found, documented = pq.read_schema(file), _documented(file)
-    known = {field.name: field for field in documented}
+    known = {field.name: field for field in documented if field.name in found.names}
+    fit = {name: field for name, field in known.items() if serves(field, found.field(name).type)}
     return pa.schema(
-        [known.get(field.name, field) for field in found]
+        [fit.get(field.name, field) for field in found]
         + [field for field in documented if field.name not in found.names]
     )
 

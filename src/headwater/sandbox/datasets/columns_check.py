@@ -70,7 +70,7 @@ def shown(kind: pa.DataType) -> str:
 
 def _unfit(field: pa.Field, kind: pa.DataType) -> tuple[str, str] | None:
     """Why a column of this type cannot be served as the field, and what to do; None if it can."""
-    if _serves(field, kind):
+    if serves(field, kind):
         return None
     wanted = f"write it as {shown(field.type)}"
     said = f"it is {shown(kind)}, not {shown(field.type)}"
@@ -85,7 +85,7 @@ def _unfit(field: pa.Field, kind: pa.DataType) -> tuple[str, str] | None:
     return said, wanted
 
 
-def _serves(field: pa.Field, kind: pa.DataType) -> bool:
+def serves(field: pa.Field, kind: pa.DataType) -> bool:
     """Whether a column of type `kind` can hold the field's values without loss; whether each fits is for the rows."""
     wanted = field.type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -111,7 +111,7 @@ def _is_headers(kind: pa.DataType) -> bool:
         return False
     inner = {each.name: each for each in kind.value_type}
     key, value = pa.field("key", pa.string(), nullable=False), pa.field("value", pa.binary())
-    return inner.keys() == {"key", "value"} and _serves(key, inner["key"].type) and _serves(value, inner["value"].type)
+    return inner.keys() == {"key", "value"} and serves(key, inner["key"].type) and serves(value, inner["value"].type)
 
 
 def _zone(kind: pa.DataType) -> str:
@@ -123,7 +123,7 @@ def _zone(kind: pa.DataType) -> str:
 def row_rules(name: str, schema: pa.Schema) -> list[RowRule]:
     """What the rows of a file must not be, for those of its columns whose type serves."""
     fields = [each for each in SOURCE_SCHEMAS[name] if each.name in schema.names]
-    fit = {each.name: schema.field(each.name).type for each in fields if _serves(each, schema.field(each.name).type)}
+    fit = {each.name: schema.field(each.name).type for each in fields if serves(each, schema.field(each.name).type)}
     rules = [rule for each in fields if each.name in fit for rule in _of_column(each, fit[each.name])]
     if name.startswith("kafka/"):
         return rules + _of_messages(fit)
