@@ -89,18 +89,25 @@ def command(typed: str, printed: list[str]) -> Command:
     return Command(typed, tuple(printed[:-1] if ended else printed), int(ended[1]) if ended else 0)
 
 
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the project's files as git has them, with the environment that runs this test."""
-    folder = tmp_path_factory.mktemp("clone") / "headwater"
+def put_files(folder: Path) -> None:
+    """Make `folder` hold the project's files as git has them; of what a page added, keep only what git would not see."""
+    for entry in folder.iterdir():
+        if entry.name not in (".venv", ".headwater"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         if (PROJECT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, folder / name)
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the environment that runs this test, and the lake and the sandbox that the pages make."""
+    folder = tmp_path_factory.mktemp("clone") / "headwater"
     environment = folder / ".venv"
-    environment.mkdir()
+    environment.mkdir(parents=True)
     for name in ("bin", "lib", "pyvenv.cfg"):
         (environment / name).symlink_to(Path(sys.prefix) / name)
     files = ("uv.lock", "pyproject.toml")
@@ -109,8 +116,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     }
     (environment / "headwater-setup.json").write_text(json.dumps(stamp), encoding="utf-8")
     yield folder
-    run("kill $(cat *.pid 2>/dev/null)", folder)  # servers of pages that failed halfway
     run("test ! -d .headwater/sandbox || .venv/bin/headwater sandbox down", folder)
+
+
+@pytest.fixture
+def workspace(clone: Path) -> Iterator[Path]:
+    """The project as it was cloned, whatever the page before did to its files; the lake and the sandbox stay."""
+    put_files(clone)
+    yield clone
+    run("kill $(cat *.pid 2>/dev/null)", clone)  # servers of a page that failed halfway
+    for shop in {each.parent for each in clone.glob("*/.headwater")}:
+        run("../.venv/bin/headwater sandbox down", shop)
 
 
 def run(typed: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from headwater.errors import ConfigurationError
 if TYPE_CHECKING:
     from headwater.config import Settings
     from headwater.observe.progress import Progress
+    from headwater.sandbox.control import Status
 
 _MANY = ("no source", "one source", "two sources", "three sources", "four sources", "five sources", "six sources")
 
@@ -38,10 +39,12 @@ def run(session: Session, select: str | None, at: datetime | None, as_json: bool
 
     from headwater.observe.progress import Progress
 
+    running = ""
     with Progress(sys.stderr, quiet=session.quiet) as progress:
         if settings.sandbox is not None:
-            settings, clock = _with_sandbox(session, progress)
-            at = at or clock
+            settings, state = _with_sandbox(session, progress)
+            at = at or state.clock
+            running = f"the sandbox, {_MANY[len(state.sources)]} on 127.0.0.1"
         progress.step("starting the engine")
 
         from headwater.run import execute
@@ -50,8 +53,6 @@ def run(session: Session, select: str | None, at: datetime | None, as_json: bool
 
     from headwater.observe.summary import Afterwards, document, summary
 
-    many = _MANY[len(settings.data_sources.enabled())]
-    running = f"the sandbox, {many} on 127.0.0.1" if settings.sandbox is not None else ""
     afterwards = Afterwards(session.command, session.options, running)
     if as_json:
         click.echo(json.dumps(document(report, afterwards), indent=2, default=str))
@@ -80,14 +81,14 @@ def _selected(session: Session, select: str | None) -> tuple[str, ...] | None:
     return tuple(chosen)
 
 
-def _with_sandbox(session: Session, progress: "Progress") -> "tuple[Settings, datetime | None]":
-    """Bring the sandbox up, unless it is: the settings that say where its stand-ins listen, and its clock."""
+def _with_sandbox(session: Session, progress: "Progress") -> "tuple[Settings, Status]":
+    """Bring the sandbox up, unless it is: the settings that say where its stand-ins listen, and what runs."""
     from headwater.cli.sandbox import bring_up
 
     state = bring_up(session, progress.step)
     settings = session.reload()
     _claim(settings.lake, state.dataset or "")
-    return settings, state.clock
+    return settings, state
 
 
 def _claim(lake: str, dataset: str) -> None:
