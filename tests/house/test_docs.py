@@ -111,7 +111,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("bin", "lib", "pyvenv.cfg"):
         (environment / name).symlink_to(Path(sys.prefix) / name)
     files = ("uv.lock", "pyproject.toml")
-    stamp = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files} | {
+    stamp = {name: hashlib.sha256((PROJECT / name).read_bytes()).hexdigest() for name in files} | {
         "project": str(folder)
     }
     (environment / "headwater-setup.json").write_text(json.dumps(stamp), encoding="utf-8")
