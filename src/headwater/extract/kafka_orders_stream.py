@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.config import KafkaSettings
 from headwater.contracts import Contract
@@ -105,7 +106,7 @@ class KafkaConsumer(Extractor):
                 if refused:
                     reject(_rejects(messages, refused))
                 if good:
-                    yield self._batch(parsed, [messages[row] for row in good])
+                    yield self._batch(partition.partition, parsed, [messages[row] for row in good])
 
     def _start(self, partition: int, recorded: int | None, low: int, high: int) -> int:
         place = f"{self._topic}[{partition}]"
@@ -124,15 +125,15 @@ class KafkaConsumer(Extractor):
             )
         return recorded
 
-    def _batch(self, parsed: dict[str, pa.Array], messages: list["Message"]) -> pa.RecordBatch:
-        positions = [f"{message.partition()}:{message.offset()}" for message in messages]
+    def _batch(self, partition: int, parsed: dict[str, pa.Array], messages: list["Message"]) -> pa.RecordBatch:
+        offsets = pa.array([message.offset() for message in messages], pa.int64())
         columns = parsed | {
             "kafka_key": pa.array([_key(message.key()) for message in messages], pa.string()),
-            "kafka_partition": pa.array([message.partition() for message in messages], pa.int32()),
-            "kafka_offset": pa.array([message.offset() for message in messages], pa.int64()),
+            "kafka_partition": pa.repeat(pa.scalar(partition, pa.int32()), len(messages)),
+            "kafka_offset": offsets,
             "kafka_timestamp": _timestamps(messages),
             "kafka_headers": pa.array([_headers(message.headers()) for message in messages], pa.string()),
-            "_row_id": pa.array(positions, pa.string()),
+            "_row_id": pc.binary_join_element_wise(str(partition), offsets.cast(pa.string()), ":"),
         }
         names = [*self._contract.column_names, "_row_id"]
         return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
@@ -235,14 +236,12 @@ class _Connection:
             self._raise_refusals()
             before, batch = reached, []
             for message in got:
-                if self._means_nothing(message.error()):
-                    continue
-                self._raise_unless_end(message.error())
-                offset = cast("int", message.offset())
-                if message.error() is None and offset < wanted.end:
+                error, offset = message.error(), cast("int", message.offset())
+                if error is None and offset < wanted.end:
                     batch.append(message)
                     reached = offset + 1
-                else:
+                elif not self._means_nothing(error):
+                    self._raise_unless_end(error)
                     reached = max(reached, offset)
             if reached > before:
                 progress = time.monotonic()
@@ -330,6 +329,10 @@ def _key(key: bytes | str | None) -> str | None:
     return key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+"""Made once: a message's headers are short, and an encoder of their own would cost more than they."""
+
+
 def _timestamps(messages: list["Message"]) -> pa.Array:
     from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
@@ -343,7 +346,7 @@ def _headers(headers: "HeadersType | None") -> str | None:
     if not headers:
         return None
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return json.dumps([{"key": key, "value": _key(value)} for key, value in pairs], ensure_ascii=False)
+    return _JSON.encode([{"key": key, "value": _key(value)} for key, value in pairs])
 
 
 def _rejects(messages: list["Message"], refused: Mapping[int, str]) -> pa.RecordBatch:
