@@ -38,8 +38,6 @@ NOT_RUN = {
     "make test": "these very tests",
     "make clean": "would stop and remove what the next sessions need",
     ".venv/bin/headwater sandbox down": "would stop what the next sessions need",
-    ".venv/bin/headwater sandbox up --dataset completejourney": "takes minutes; tests/integration tries the dataset",
-    ".venv/bin/headwater run": "of that dataset",
 }
 """The lines of `sh` blocks, and why they are not typed."""
 
