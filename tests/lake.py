@@ -21,11 +21,12 @@ from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
 from headwater.run.bronze import Landing
 from headwater.run.build import Build
-from headwater.run.context import Context
+from headwater.run.context import Context, emitter
 from headwater.run.events import Observer
+from headwater.run.mirror import Mirror
 from headwater.run.report import TableReport
 from headwater.run.tables import lake_table
-from headwater.state import LocalState
+from headwater.state import Holder, Leases, open_store
 from headwater.transform.table import load_tables
 
 PROJECT = Path(__file__).parent.parent
@@ -71,18 +72,22 @@ class Lake:
     def __init__(self, folder: Path, spark: SparkSession, contracts: Contracts, *observers: Observer) -> None:
         self.folder, self.contracts = folder, contracts
         self.engine = EmbeddedEngine(str(folder / "lake"), spark)
-        limits = load_limits(PROJECT / "config" / "dq.yaml", contracts)
+        limits, settings = load_limits(PROJECT / "config" / "dq.yaml", contracts), _settings(folder)
+        emit, store, began = emitter(observers), open_store(settings), at("2024-11-01")
+        mirror, holder = Mirror(store, emit), Holder.here("run-0", began)
+        leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
         self._context = Context(
             run_id="run-0",
-            at=at("2024-11-01"),
-            settings=_settings(folder),
+            at=began,
+            settings=settings,
             contracts=contracts,
             functions=load_tables(),
             engine=self.engine,
-            state=LocalState(folder / "state"),
+            state=mirror,
+            leases=leases,
             gate=Gate(limits.timeout),
             limits=limits,
-            observers=observers,
+            emit=emit,
         )
         self._runs = 0
 

@@ -158,6 +158,22 @@ class TableSettings:
 
 
 @dataclass(config=_STRICT)
+class LeaseSettings:
+    """Two runs on one table: the second waits for `wait` at most; a lease that nobody renews for `ttl` has expired."""
+
+    ttl: Duration = timedelta(minutes=1)
+    wait: Duration = timedelta(minutes=15)
+
+
+@dataclass(config=_STRICT)
+class AwsSettings:
+    """Where AWS is for the lake and the state store; credentials are found as every AWS SDK finds them."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+
+
+@dataclass(config=_STRICT)
 class FxSettings:
     max_age_days: int = Field(default=7, ge=0)
 
@@ -170,6 +186,7 @@ class Settings(BaseModel):
     engine: Literal["embedded"] = "embedded"
     state: LocalPath = Field(default=Path(".headwater"), validate_default=True)
     lake: Location = Field(default=".headwater/lake", validate_default=True)
+    state_store: Location | None = None
     contracts: LocalPath = Field(default=Path("config/contracts"), validate_default=True)
     dq: LocalPath = Field(default=Path("config/dq.yaml"), validate_default=True)
     sandbox: SandboxSettings | None = None
@@ -177,6 +194,8 @@ class Settings(BaseModel):
     data_sources: DataSources = Field(default_factory=DataSources)
     tables: dict[str, TableSettings] = Field(default_factory=dict)
     fx: FxSettings = Field(default_factory=FxSettings)
+    lease: LeaseSettings = Field(default_factory=LeaseSettings)
+    aws: AwsSettings = Field(default_factory=AwsSettings)
 
     _context: "_Context" = PrivateAttr()
 
@@ -379,6 +398,10 @@ def _known_keys(parts: list[str]) -> list[str]:
             block: Any = SandboxSettings
         case ["fx"]:
             block = FxSettings
+        case ["lease"]:
+            block = LeaseSettings
+        case ["aws"]:
+            block = AwsSettings
         case ["tables", _]:
             block = TableSettings
         case ["data_sources"]:

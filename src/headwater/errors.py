@@ -6,6 +6,8 @@
     │   ├── SourceUnavailable     a source did not answer: a retry may help
     │   └── SourceRejected        a source refused us or shows what the contract does not allow: a retry does not help
     ├── CommitRefused             another writer committed this span first: look again at what is left to do
+    ├── TableIsHeld               another run works on the table and did not end in time
+    ├── StateUnavailable          the state store did not answer: the tables know how far they are
     ├── BalanceBroken             rows of a batch have no end, or more than one
     ├── GateFailed                a critical check failed, raised or was not evaluated: nothing was published
     ├── LakeError                 the lake's own files say something that they must not
@@ -47,6 +49,14 @@ class SourceRejected(SourceError):
 
 class CommitRefused(HeadwaterError):
     """A commit's version is not above the one the table records: its span is done by somebody else."""
+
+
+class TableIsHeld(HeadwaterError):
+    """Another run holds the table's lease for longer than we wait; names the run."""
+
+
+class StateUnavailable(HeadwaterError):
+    """The state store did not answer or can't be written; names its place."""
 
 
 class BalanceBroken(HeadwaterError):

@@ -16,8 +16,10 @@ from headwater.cli.describe import describe
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
 from headwater.cli.run import run
+from headwater.cli.runs import runs
 from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
+from headwater.cli.watermark import watermark
 from headwater.errors import HeadwaterError, LakeError, disk_is_full
 
 EXIT_ERROR = 1
@@ -45,7 +47,7 @@ def headwater() -> None:
     """
 
 
-for command in (run, status, describe, query, check, doctor, config, sandbox):
+for command in (run, status, describe, query, runs, watermark, check, doctor, config, sandbox):
     headwater.add_command(command)
 
 

@@ -183,7 +183,7 @@ class KafkaConsumer(Extractor):
         return client
 
 
-_REPOSITION = "then set the table's recorded offsets, or load it anew"
+_REPOSITION = "then say where to go on: headwater watermark set (or reset) with this table and --why"
 
 
 class _Connection:

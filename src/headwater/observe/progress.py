@@ -12,7 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from headwater.observe.tabular import size
-from headwater.run.events import Event, Judging, Progressed, RunStarted, Staged, TableFinished, TableStarted
+from headwater.run.events import (
+    Event,
+    Judging,
+    Progressed,
+    RunStarted,
+    Staged,
+    StateRepaired,
+    StateSilent,
+    TableFinished,
+    TableStarted,
+    Waiting,
+)
 from headwater.run.report import TableReport
 
 _PLAIN_EVERY_S = 10.0
@@ -71,6 +82,13 @@ class Progress:
                 self.say(f"run at {at:%Y-%m-%d %H:%M:%S} UTC: {len(tables)} tables")
             case TableStarted(table=table):
                 self._start(table)
+            case Waiting(table=table, holder=holder):
+                self._update(table, "waiting for another run")
+                self.say(f"{table}: waiting for {holder}")
+            case StateRepaired(table=table):
+                self.say(f"{table}: the state store said something else than the table, and was mended")
+            case StateSilent(reason=reason):
+                self.say(f"{reason}; the run goes on without it, for the tables know how far they are")
             case Progressed(table=table, rows=rows):
                 self._update(table, f"{rows:,} rows read")
             case Staged(table=table, rows=rows):

@@ -65,6 +65,7 @@ class Landing:
     contract: Contract
     extractor: Extractor
     counts: _Counts = field(default_factory=_Counts)
+    held: Position = field(default_factory=Position)
 
     def run(self) -> TableReport:
         """Read what is due, and say what became of it.
@@ -76,12 +77,13 @@ class Landing:
         context, table = self.context, lake_table(self.contract)
         head = context.engine.head(table)
         known = positions.parsed(head.inputs) if head else Position()
-        position = known or positions.parsed(context.state.get_watermark(table.name)) or Position()
-        if head is not None and known is not None and head.inputs != context.state.get_watermark(table.name):
-            context.state.upsert_watermark(table.name, positions.recorded(known))
+        position = known or positions.parsed(context.state.remembered(table.name)) or Position()
+        if head is not None and known is not None:
+            context.state.agree(table.name, head.inputs or {})
+        began, self.held = position, positions.held(head.inputs if head else None)
         txn, version = (head.txn, head.version) if head else (0, None)
         for parts in _together(self._due(position)):
-            counts, staged = self._land(table, parts, txn + 1, self._repeats(parts[0], known, head is not None))
+            counts, staged = self._land(table, parts, txn + 1, self._repeats(parts, known, head is not None))
             self.counts.add(counts)
             if not (counts.landed or counts.rejected) and isinstance(parts[0], TimeWindow):
                 continue
@@ -94,6 +96,7 @@ class Landing:
             terms=self.counts.terms(),
             bytes=self.counts.bytes,
             version=version,
+            consumed=(positions.told(began), positions.told(position)),
         )
 
     def _due(self, position: Position) -> list[Partition]:
@@ -105,12 +108,13 @@ class Landing:
             return []
         return self.extractor.partitions(positions.before(position, settings.overlap), until)
 
-    def _repeats(self, partition: Partition, known: Position | None, committed: bool) -> Repeats:
-        """Which rows of the table this partition can tell again. A row's cursor is part of its identity."""
+    def _repeats(self, parts: Sequence[Partition], known: Position | None, committed: bool) -> Repeats:
+        """Which rows of the table these parts can tell again. A row's cursor is part of its identity."""
         if not committed and not self.counts.landed:
             return Held.NOTHING
-        if known is None:
+        if known is None or any(positions.is_held(part, self.held) for part in parts):
             return Held.ANYTHING
+        partition = parts[0]
         if not isinstance(partition, TimeWindow):
             return Held.NOTHING
         if partition.start is None or self.contract.cursor is None:
@@ -177,13 +181,14 @@ class Landing:
         return self.context.engine.insert(table, rejects.cast(table.schema), on="_row_id")
 
     def _commit(self, table: Table, staged: Staged, txn: int, position: Position, counts: _Counts) -> int:
-        context, inputs = self.context, positions.recorded(position)
+        context, inputs = self.context, positions.recorded(position, self.held)
         metadata = {"run_id": context.run_id, "at": context.at.isoformat(), "counts": counts.terms()}
         context.emit(FilesStaged(table.name, staged.rows))
+        context.leases.check(table.name)
         context.emit(Committing(table.name, txn))
         version = context.engine.append(table, staged, Commit(table.app_id, txn, inputs, metadata))
         context.emit(Committed(table.name, version, txn))
-        context.state.upsert_watermark(table.name, inputs)
+        context.state.committed(table.name, inputs)
         context.emit(Recorded(table.name))
         return version
 

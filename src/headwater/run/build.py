@@ -42,6 +42,11 @@ class Build:
     function: TableFunction
     contract: Contract
 
+    def standing(self) -> TableReport | None:
+        """What is to say of a table whose inputs did not move; None if one did."""
+        head = self.context.engine.head(self._table)
+        return self._standing(head) if head is not None and head.inputs == self._inputs else None
+
     def run(self) -> TableReport:
         """Bring the table to the newest versions of its inputs, or leave it alone if it is there already.
 
@@ -52,7 +57,8 @@ class Build:
         head = self.context.engine.head(self._table)
         if head is not None and head.inputs == self._inputs:
             return self._standing(head)
-        return self._silver(head) if self.contract.layer == "silver" else self._gold(head)
+        report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
+        return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
 
     def _standing(self, head: Head) -> TableReport:
         """Nothing moved: the table stands, but what stands grows old."""
@@ -273,6 +279,7 @@ class Build:
             "verdict": "warned" if verdict.warnings else "passed",
             "newest": self._newest(verdict),
         }
+        context.leases.check(name)
         context.emit(Committing(name, txn))
         version = context.engine.replace(self._table, staged, Commit(self._table.app_id, txn, self._inputs, metadata))
         context.emit(Committed(name, version, txn))

@@ -1,7 +1,8 @@
 """What every step of a run shares."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,11 +11,25 @@ from headwater.contracts import Contracts
 from headwater.engine import Engine
 from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
-from headwater.run.events import Event, Observer
-from headwater.state import LocalState
+from headwater.run.events import Event, Observer, Waiting
+from headwater.run.mirror import Mirror
+from headwater.state import Leases
 from headwater.transform.table import TableFunction
 
 _LOG = logging.getLogger("headwater.run")
+
+
+def emitter(observers: Sequence[Observer]) -> Callable[[Event], None]:
+    """What tells observers of events; one that raises is logged and breaks nothing."""
+
+    def emit(event: Event) -> None:
+        for observer in observers:
+            try:
+                observer(event)
+            except Exception:  # noqa: BLE001 - an observer may raise anything
+                _LOG.exception("an observer failed on %s", type(event).__name__)
+
+    return emit
 
 
 @dataclass(frozen=True)
@@ -27,18 +42,19 @@ class Context:
     contracts: Contracts
     functions: Mapping[str, TableFunction]
     engine: Engine
-    state: LocalState
+    state: Mirror
+    leases: Leases
     gate: Gate
     limits: Limits
-    observers: Sequence[Observer] = ()
+    emit: Callable[[Event], None]
 
-    def emit(self, event: Event) -> None:
-        """Tell the observers; one that raises is logged and breaks nothing."""
-        for observer in self.observers:
-            try:
-                observer(event)
-            except Exception:  # noqa: BLE001 - an observer may raise anything
-                _LOG.exception("an observer failed on %s", type(event).__name__)
+    def lease(self, table: str) -> AbstractContextManager[None]:
+        """Hold a table's lease, and say for whom it is waited.
+
+        Raises:
+            TableIsHeld: somebody else held it for too long.
+        """
+        return self.leases.held(table, waiting=lambda holder: self.emit(Waiting(table, str(holder))))
 
     def record(self, table: str, error: Exception) -> None:
         """Put an error that nobody expected into the log, with its traceback."""

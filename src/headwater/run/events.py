@@ -28,6 +28,28 @@ class TableStarted:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Another run holds the table; `holder` says who, for people."""
+
+    table: str
+    holder: str
+
+
+@dataclass(frozen=True)
+class StateRepaired:
+    """The state store was empty, behind, ahead or unreadable for a table, and now says what the table says."""
+
+    table: str
+
+
+@dataclass(frozen=True)
+class StateSilent:
+    """The state store does not answer: the run goes on without leases, ledger and copies of watermarks."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Progressed:
     """Rows read so far of one table's source."""
 
@@ -102,6 +124,9 @@ class RunFinished:
 Event: TypeAlias = (
     RunStarted
     | TableStarted
+    | Waiting
+    | StateRepaired
+    | StateSilent
     | Progressed
     | Refused
     | Staged

@@ -19,12 +19,14 @@ from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
 from headwater.run.bronze import Landing
 from headwater.run.build import Build
-from headwater.run.context import Context
+from headwater.run.context import Context, emitter
+from headwater.run.cpu import CpuShares
 from headwater.run.events import Committed, Event, Observer, RunFinished, RunStarted, TableFinished, TableStarted
+from headwater.run.mirror import Mirror
 from headwater.run.plan import Plan, planned
 from headwater.run.report import Outcome, RunReport, TableReport
 from headwater.run.tables import lake_table
-from headwater.state import LocalState
+from headwater.state import Holder, Leases, open_store
 from headwater.transform.table import load_tables
 
 _TABLES_AT_ONCE = 4
@@ -51,31 +53,41 @@ def execute(
     functions = load_tables()
     limits = load_limits(settings.dq, contracts)
     plan = planned(settings, contracts, functions, select)
-    engine, gate = EmbeddedEngine(settings.lake), Gate(limits.timeout)
+    engine, gate, store = EmbeddedEngine(settings.lake), Gate(limits.timeout), open_store(settings)
+    run_id = f"{moment:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}"
 
     def warm(event: Event) -> None:
         if isinstance(event, Committed):
             gate.warm()
 
+    emit = emitter((warm, *observers))
+    mirror, holder = Mirror(store, emit), Holder.here(run_id, moment)
+    leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
     context = Context(
-        run_id=f"{moment:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}",
+        run_id=run_id,
         at=at or moment,
         settings=settings,
         contracts=contracts,
         functions=functions,
         engine=engine,
-        state=LocalState(settings.state / "state"),
+        state=mirror,
+        leases=leases,
         gate=gate,
         limits=limits,
-        observers=(warm, *observers),
+        emit=emit,
     )
+    begun = {"at": context.at.isoformat(), "began": moment.isoformat(), "holder": asdict(holder)}
+    begun |= {"tables": plan.tables(), "lake": settings.lake}
     try:
         context.emit(RunStarted(context.run_id, context.at, plan.tables()))
+        mirror.record_run(run_id, begun)
         reports = _Steps(context, plan).run()
     finally:
+        leases.close()
         engine.close()
     report = RunReport(context.run_id, context.at, reports, time.monotonic() - started, _peak_rss_bytes())
-    context.state.record_run(context.run_id, asdict(report))
+    ended = {"seconds": report.seconds, "peak_rss_bytes": report.peak_rss_bytes, "exit_code": report.exit_code}
+    mirror.record_run(run_id, begun | ended)
     context.emit(RunFinished(report))
     return report
 
@@ -86,6 +98,7 @@ class _Steps:
     def __init__(self, context: Context, plan: Plan) -> None:
         self._context, self._plan = context, plan
         self._reports: dict[str, TableReport] = {}
+        self._cpu = CpuShares()
 
     def run(self) -> tuple[TableReport, ...]:
         order = TopologicalSorter(self._plan.depends_on)
@@ -106,7 +119,15 @@ class _Steps:
         return tuple(self._reports[name] for name in self._plan.tables())
 
     def _step(self, name: str) -> TableReport:
-        contract, started = self._context.contracts[name], time.monotonic()
+        started = time.monotonic()
+        with self._cpu.working(name):
+            report = self._worked_on(name)
+        report = replace(report, seconds=time.monotonic() - started, cpu_seconds=self._cpu.of(name))
+        self._context.state.record_step(self._context.run_id, name, asdict(report))
+        return report
+
+    def _worked_on(self, name: str) -> TableReport:
+        contract = self._context.contracts[name]
         if reason := self._why_not(name):
             return TableReport(name, contract.layer, "skipped", reason=reason)
         self._context.emit(TableStarted(name, contract.layer))
@@ -121,7 +142,7 @@ class _Steps:
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
-        return replace(report, seconds=time.monotonic() - started)
+        return report
 
     def _moved(self, name: str) -> TableReport:
         """Move one table; where another writer was first, look again at what is left to do."""
@@ -135,11 +156,16 @@ class _Steps:
     def _attempt(self, name: str) -> TableReport:
         context, contract = self._context, self._context.contracts[name]
         if contract.layer != "bronze":
-            return Build(context, context.functions[name], contract).run()
+            standing = Build(context, context.functions[name], contract).standing()
+            if standing is not None:
+                return standing
+            with context.lease(name):
+                return Build(context, context.functions[name], contract).run()
         source = EXTRACTORS[name].name
         settings = getattr(context.settings.data_sources, source)
         extractor = build(name, settings, context.settings.secrets.get(source), contract)
-        return Landing(context, contract, extractor).run()
+        with context.lease(name):
+            return Landing(context, contract, extractor).run()
 
     def _why_not(self, name: str) -> str:
         """Why a table can't be built: something above it failed there, or never landed."""

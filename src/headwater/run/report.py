@@ -14,7 +14,8 @@ class TableReport:
     """One table in one run.
 
     `terms` is the table's balance: Bronze has read, landed, repeated, rejected; Silver has new, retried, accepted,
-    deleted, superseded, quarantined, recomputed; Gold has rows. `checks` are the gate's, as its evidence has them.
+    deleted, superseded, quarantined, recomputed; Gold has rows. `consumed` is how far its inputs were read before and
+    afterwards: Bronze's position, the others' version of each input. `checks` are the gate's, as its evidence has them.
     """
 
     table: str
@@ -22,8 +23,10 @@ class TableReport:
     outcome: Outcome
     terms: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     bytes: int = 0
     version: int | None = None
+    consumed: tuple[Mapping[str, Any], Mapping[str, Any]] = field(default_factory=lambda: ({}, {}))
     reason: str = ""
     checks: tuple[Mapping[str, Any], ...] = ()
 

@@ -1,41 +1,92 @@
-"""The state store of one machine: JSON files that are replaced whole."""
+"""State on one machine: a file for each document."""
 
-import json
+import fcntl
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headwater.errors import StateUnavailable
+from headwater.state.documents import Document, decoded, encoded
 
-class LocalState:
-    """Watermarks and the run ledger below one folder."""
+
+class LocalDocuments:
+    """JSON files below one folder, which are replaced whole; processes of this machine share them."""
+
+    on_this_machine = True
 
     def __init__(self, folder: Path) -> None:
-        self._watermarks = folder / "watermarks"
-        self._runs = folder / "runs"
+        self._folder = folder
 
-    def get_watermark(self, table: str) -> Mapping[str, Any] | None:
-        """The position that a Bronze table's last known commit recorded; None if none is known or it can't be read."""
+    @property
+    def place(self) -> str:
+        return str(self._folder)
+
+    def get(self, kind: str, name: str) -> Document | None:
         try:
-            return dict(json.loads((self._watermarks / f"{table}.json").read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+            raw = self._file(kind, name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise self._gone(error) from error
+        return Document(decoded(raw), _tag(raw))
 
-    def upsert_watermark(self, table: str, position: Mapping[str, Any]) -> None:
-        """Mirror what a Bronze table's commit recorded."""
-        _replace(self._watermarks / f"{table}.json", position)
+    def put(self, kind: str, name: str, content: Mapping[str, Any]) -> None:
+        self._replace(self._file(kind, name), encoded(content), lasting=True)
 
-    def record_run(self, run_id: str, document: Mapping[str, Any]) -> None:
-        """Put a finished run into the ledger."""
-        _replace(self._runs / f"{run_id}.json", document)
+    def swap(self, kind: str, name: str, content: Mapping[str, Any], tag: str | None) -> str | None:
+        raw = encoded(content)
+        with self._alone(kind):
+            current = self.get(kind, name)
+            if (current.tag if current else None) != tag:
+                return None
+            # A power cut ends every process that could hold what is swapped: it need not outlast one.
+            self._replace(self._file(kind, name), raw, lasting=False)
+        return _tag(raw)
+
+    def names(self, kind: str, prefix: str = "") -> list[str]:
+        folder = self._folder / kind
+        names = (path.relative_to(folder).as_posix().removesuffix(".json") for path in folder.rglob("*.json"))
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def _file(self, kind: str, name: str) -> Path:
+        return self._folder / kind / f"{name}.json"
+
+    @contextmanager
+    def _alone(self, kind: str) -> Iterator[None]:
+        """One process at a time among those that swap documents of a kind; a process that dies lets go."""
+        try:
+            (self._folder / kind).mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._folder / f"{kind}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._gone(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _replace(self, path: Path, raw: bytes, *, lasting: bool) -> None:
+        draft = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as stream:
+                stream.write(raw)
+                stream.flush()
+                if lasting:
+                    os.fsync(stream.fileno())
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise self._gone(error) from error
+
+    def _gone(self, error: OSError) -> StateUnavailable:
+        return StateUnavailable(
+            f"the state store {self._folder} cannot be used: {error.strerror}; make it a folder that can be written"
+        )
 
 
-def _replace(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a file so that a reader sees the old one or the new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as stream:
-        json.dump(document, stream, sort_keys=True, default=str)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
+def _tag(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,54 @@
+"""The state store: watermarks that mirror the tables, and the ledger of runs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from headwater.state.documents import Documents
+
+_WATERMARKS, _RUNS, _STEPS = "watermarks", "runs", "steps"
+
+
+class StateStore:
+    """What people and later runs want to know without opening a table. Where the two differ, the table is right."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+
+    def get_watermark(self, table: str) -> Mapping[str, Any] | None:
+        """The position that a Bronze table's last known commit recorded; None if none is known or it can't be read.
+
+        Raises:
+            StateUnavailable: the store did not answer.
+        """
+        document = self.documents.get(_WATERMARKS, table)
+        return document.content if document else None
+
+    def upsert_watermark(self, table: str, position: Mapping[str, Any]) -> None:
+        """Mirror what a Bronze table's commit recorded; raises as `get_watermark` does."""
+        self.documents.put(_WATERMARKS, table, position)
+
+    def record_run(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Put what is known of a run into the ledger: when it begins, and once more when it has ended."""
+        self.documents.put(_RUNS, run_id, document)
+
+    def record_step(self, run_id: str, table: str, document: Mapping[str, Any]) -> None:
+        """Put what one run did with one table into the ledger."""
+        self.documents.put(_STEPS, f"{run_id}/{table}", document)
+
+    def run_ids(self) -> list[str]:
+        """Every run of the ledger, oldest first; raises as `get_watermark` does."""
+        return self.documents.names(_RUNS)
+
+    def run(self, run_id: str) -> Mapping[str, Any] | None:
+        """What is known of a run; None if there is no such run."""
+        document = self.documents.get(_RUNS, run_id)
+        return document.content if document else None
+
+    def steps(self, run_id: str) -> dict[str, Mapping[str, Any]]:
+        """What a run did, by table, as far as it came."""
+        steps: dict[str, Mapping[str, Any]] = {}
+        for name in self.documents.names(_STEPS, f"{run_id}/"):
+            document = self.documents.get(_STEPS, name)
+            if document is not None and document.content is not None:
+                steps[name.partition("/")[2]] = document.content
+        return steps
