@@ -201,8 +201,15 @@ def test_killed_again_and_again_on_the_way_of_what_is_new(second, first, tmp_pat
     assert everything(lake) == everything(second)
 
 
+def with_short_leases(lake: Lake) -> Lake:
+    """A lease is over soon after its holder was stopped."""
+    with lake.config.open("a", encoding="utf-8") as config:
+        config.write("lease:\n  ttl: 2s\n")
+    return lake
+
+
 def test_one_that_slept_before_its_commit_finds_the_work_done(second, first, tmp_path):
-    lake = copied(first, tmp_path / "lake")
+    lake = with_short_leases(copied(first, tmp_path / "lake"))
     sleeper = driver.begin(lake.config, T1, "--stop-on", "Staged:snowflake_orders")
     try:
         until(lambda: psutil.Process(sleeper.pid).status() == psutil.STATUS_STOPPED)
@@ -218,7 +225,7 @@ def test_one_that_slept_before_its_commit_finds_the_work_done(second, first, tmp
 
 def test_the_test_above_can_fail(second, first, tmp_path):
     """Without the `txn` of a commit, and the check of it, the one that slept lands every row again."""
-    lake, copy = copied(first, tmp_path / "lake"), tmp_path / "src"
+    lake, copy = with_short_leases(copied(first, tmp_path / "lake")), tmp_path / "src"
     shutil.copytree(PROJECT / "src" / "headwater", copy / "headwater", ignore=shutil.ignore_patterns("__pycache__"))
     module = copy / "headwater" / "engine" / "delta.py"
     text = module.read_text(encoding="utf-8")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +186,22 @@ def test_on_one_machine_the_lease_of_a_process_that_is_gone_is_free_at_once(aws,
         assert time.monotonic() - began < 60
 
 
+def test_a_process_that_was_stopped_in_the_middle_of_a_swap_blocks_nobody_for_long(aws, tmp_path):
+    store = store_at(tmp_path, "state", aws)
+    store.documents.swap("leases", "orders", {"holder": None}, None)
+    command = "import fcntl, sys; lock = open(sys.argv[1]); fcntl.flock(lock, 2); print(flush=True); sys.stdin.read()"
+    lock = tmp_path / "state" / "leases" / "orders.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", command, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stopped:
+        stopped.stdout.readline()
+
+        with pytest.raises(StateUnavailable, match=r"a process that was stopped holds .*orders\.lock"):
+            store.documents.swap("leases", "orders", {"holder": "me"}, None)
+        assert store.documents.swap("leases", "customers", {"holder": "me"}, None)
+        stopped.stdin.close()
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"[1]", b"\xff\xfe"])
 def test_a_corrupt_document_says_nothing_and_can_be_replaced(aws, tmp_path, raw):
     store = store_at(tmp_path, "state", aws)
@@ -202,7 +220,10 @@ def test_a_corrupt_document_says_nothing_and_can_be_replaced(aws, tmp_path, raw)
     ("place", "said"),
     [
         ("s3://no-such-bucket/x", "the state store s3://no-such-bucket/x: there is no such bucket; create it"),
-        ("dynamodb://no-such-table", "refused get_item: ResourceNotFoundException; make the table: aws dynamodb create-"),
+        (
+            "dynamodb://no-such-table",
+            "refused get_item: ResourceNotFoundException; make the table: aws dynamodb create-",
+        ),
     ],
 )
 def test_a_store_that_is_not_there_is_named_with_the_fix(aws, tmp_path, place, said):

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from headwater.errors import StateUnavailable
 from headwater.state.documents import Document, decoded, encoded
+
+_PATIENCE_S = 5.0
+"""A swap takes milliseconds: who holds its lock for longer has been stopped in the middle of one."""
 
 
 class LocalDocuments:
@@ -38,7 +42,7 @@ class LocalDocuments:
 
     def swap(self, kind: str, name: str, content: Mapping[str, Any], tag: str | None) -> str | None:
         raw = encoded(content)
-        with self._alone(kind):
+        with self._alone(kind, name):
             current = self.get(kind, name)
             if (current.tag if current else None) != tag:
                 return None
@@ -55,15 +59,20 @@ class LocalDocuments:
         return self._folder / kind / f"{name}.json"
 
     @contextmanager
-    def _alone(self, kind: str) -> Iterator[None]:
-        """One process at a time among those that swap documents of a kind; a process that dies lets go."""
+    def _alone(self, kind: str, name: str) -> Iterator[None]:
+        """One process at a time among those that swap a document; a process that dies lets go, one that sleeps may not."""
+        lock = self._file(kind, name).with_suffix(".lock")
         try:
-            (self._folder / kind).mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._folder / f"{kind}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._gone(error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            deadline = time.monotonic() + _PATIENCE_S
+            while not _locked(descriptor):
+                if time.monotonic() >= deadline:
+                    raise StateUnavailable(f"the state store {self._folder}: a process that was stopped holds {lock}")
+                time.sleep(0.02)
             yield
         finally:
             os.close(descriptor)
@@ -86,6 +95,14 @@ class LocalDocuments:
         return StateUnavailable(
             f"the state store {self._folder} cannot be used: {error.strerror}; make it a folder that can be written"
         )
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _tag(raw: bytes) -> str:
