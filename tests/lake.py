@@ -78,6 +78,8 @@ class Lake:
         leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
         self._context = Context(
             run_id="run-0",
+            began=began,
+            holder=holder,
             at=began,
             settings=settings,
             contracts=contracts,

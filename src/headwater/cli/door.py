@@ -15,6 +15,7 @@ import click
 from headwater.cli.describe import describe
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
+from headwater.cli.reconcile import reconcile
 from headwater.cli.run import run
 from headwater.cli.runs import runs
 from headwater.cli.sandbox import sandbox
@@ -47,7 +48,7 @@ def headwater() -> None:
     """
 
 
-for command in (run, status, describe, query, runs, watermark, check, doctor, config, sandbox):
+for command in (run, status, describe, query, runs, watermark, reconcile, check, doctor, config, sandbox):
     headwater.add_command(command)
 
 

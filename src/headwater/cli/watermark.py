@@ -34,7 +34,7 @@ def show(session: Session, table: str | None, as_json: bool) -> None:
     """Tell how far TABLE, or every Bronze table, counts as read, and what the state store says instead if it differs."""
     from headwater.run.watermark import watermark as of
 
-    contracts = [_bronze(session, table)] if table else _all(session)
+    contracts = [bronze_contract(session, table)] if table else _all(session)
     found = [(contract.name, of(session.settings, contract)) for contract in contracts]
     if as_json:
         click.echo(json.dumps({name: _document(each) for name, each in found if each}, ensure_ascii=False))
@@ -43,7 +43,9 @@ def show(session: Session, table: str | None, as_json: bool) -> None:
     from headwater.observe.tabular import aligned
 
     rows = [[name, *_told(each)] for name, each in found]
-    click.echo("\n".join(aligned(["table", "version", "read until", "set by hand", "state store says"], rows, right=[1])))
+    click.echo(
+        "\n".join(aligned(["table", "version", "read until", "set by hand", "state store says"], rows, right=[1]))
+    )
 
 
 @watermark.command("set", short_help="Read from another place next time.")
@@ -61,7 +63,7 @@ def set_watermark(session: Session, table: str, position: str, why: str, yes: bo
     """
     from headwater.run.watermark import chosen
 
-    contract = _bronze(session, table)
+    contract = bronze_contract(session, table)
     _move(session, contract, chosen(position, contract), why, yes)
 
 
@@ -75,7 +77,7 @@ def reset(session: Session, table: str, why: str, yes: bool) -> None:
     """Make the next run read all of TABLE's source again; what Bronze holds already counts as repeated."""
     from headwater.extract.base_extractor import Position
 
-    _move(session, _bronze(session, table), Position(), why, yes)
+    _move(session, bronze_contract(session, table), Position(), why, yes)
 
 
 def _move(session: Session, contract: "Contract", to: "Position", why: str, yes: bool) -> None:
@@ -96,7 +98,12 @@ def _say_waiting(holder: "Holder") -> None:
     click.echo(f"waiting for {holder}", err=True)
 
 
-def _bronze(session: Session, table: str) -> "Contract":
+def bronze_contract(session: Session, table: str) -> "Contract":
+    """The contract of a Bronze table by its name, with or without its layer.
+
+    Raises:
+        ConfigurationError: no Bronze table has this name.
+    """
     names = {contract.name: contract for contract in _all(session)}
     bare = table.removeprefix("bronze.")
     if bare not in names:

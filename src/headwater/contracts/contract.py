@@ -1,6 +1,6 @@
 """The contract of one table, as the rest of Headwater reads it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -63,7 +63,8 @@ class Contract:
     `cursor` is the column by which row versions are ordered (and, in Bronze, read from the source); `tie_break` is
     the source column that decides at equal cursors, before landing order does. `deletion` is the boolean column that
     marks a version as the deletion of its key; Bronze keeps it, a Silver function returns it and Silver does not.
-    `required` on a Bronze column means that the source must have it; anywhere else, that no row lacks a value.
+    `required` on a Bronze column means that the source must have it; anywhere else, that no row lacks a value. One that
+    is `partial` tells only some of the table's columns.
     """
 
     layer: Layer
@@ -79,6 +80,7 @@ class Contract:
     conserved: tuple[Conservation, ...] = ()
     description: str = ""
     owner: str = ""
+    partial: bool = False
 
     @property
     def table(self) -> str:
@@ -98,6 +100,10 @@ class Contract:
     def ddl(self) -> str:
         """The columns as Spark SQL spells a schema."""
         return ", ".join(f"`{column.name}` {column.type}" for column in self.columns)
+
+    def only(self, *names: str) -> "Contract":
+        """This contract with some of its columns: what else its source has is left alone."""
+        return replace(self, columns=tuple(each for each in self.columns if each.name in names), partial=True)
 
     def column(self, name: str) -> Column:
         """The column of that name; raises `StopIteration` where there is none."""

@@ -86,6 +86,10 @@ class EmbeddedEngine:
         reader = self.session.read.format("delta").option("versionAsOf", str(version))
         return reader.load(self._uri(table))
 
+    def scan(self, table: Table, version: int, columns: Sequence[str]) -> pa.RecordBatchReader:
+        dataset = DeltaTable(self._uri(table), version=version).to_pyarrow_dataset()
+        return dataset.scanner(columns=list(columns), batch_readahead=2, fragment_readahead=1).to_reader()
+
     def rows(self, table: Table, version: int) -> int:
         actions = pa.table(DeltaTable(self._uri(table), version=version).get_add_actions(flatten=True))
         return sum(actions["num_records"].to_pylist())

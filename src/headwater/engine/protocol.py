@@ -118,6 +118,10 @@ class Engine(Protocol):
         """The table at a version; empty, typed by its schema, at None."""
         ...
 
+    def scan(self, table: Table, version: int, columns: Sequence[str]) -> pa.RecordBatchReader:
+        """Some columns of the table at a version as a stream, without a session."""
+        ...
+
     def rows(self, table: Table, version: int) -> int:
         """How many rows the table had at a version, by its log."""
         ...

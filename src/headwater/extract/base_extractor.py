@@ -97,6 +97,10 @@ class Extractor(ABC):
         """The source's own time, UTC; None where positions are not times (Kafka, files)."""
         return None
 
+    def without_cursor(self) -> int:
+        """How many rows the source has that no span shows, because their cursor is null."""
+        return 0
+
     @abstractmethod
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
         """Cut what is not consumed yet into independent pieces, oldest first; none if nothing is due.

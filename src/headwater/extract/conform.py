@@ -53,7 +53,7 @@ class BronzeShape:
                 )
             if column.name not in found:
                 self._warn(f"{self._place} has no column {column.name}: it is null ({self._contract_file} has it)")
-        if by_name:
+        if by_name and not self._contract.partial:
             extra = ", ".join(sorted(by_name.values()))
             self._warn(f"{self._place} has columns that {self._contract_file} does not know; left out: {extra}")
         return found

@@ -78,6 +78,13 @@ class RedshiftExtractor(Extractor):
             (now,) = self._one(connection, self._query("SELECT getdate()"))
         return utc(now)
 
+    def without_cursor(self) -> int:
+        with self._connection() as connection:
+            column = self._columns(connection)[self._cursor_column]
+            counted = self._query("SELECT count(*) FROM {table} WHERE {c} IS NULL", c=column)
+            (rows,) = self._one(connection, counted)
+        return int(rows)
+
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
         """Cut what is due into windows of about a million rows; none where Redshift counts no row."""
         if since.watermark is not None and since.watermark >= until:

@@ -85,6 +85,12 @@ class SnowflakeExtractor(Extractor):
             (now,) = self._one(cursor, "SELECT CURRENT_TIMESTAMP()")
         return utc(now)
 
+    def without_cursor(self) -> int:
+        with self._cursor() as cursor:
+            column = _name(self._columns(cursor)[self._cursor_column])
+            (rows,) = self._one(cursor, f"SELECT COUNT(*) {self._rows} WHERE {column} IS NULL")
+        return int(rows)
+
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
         """Cut what is due into windows of about a million rows; none where Snowflake counts no row."""
         if since.watermark is not None and since.watermark >= until:

@@ -12,7 +12,7 @@ import stamina
 
 from headwater.contracts import Contract
 from headwater.engine import Commit, Held, HeldSince, Repeats, Staged, Table
-from headwater.errors import BalanceBroken, SourceUnavailable
+from headwater.errors import BalanceBroken, LakeError, SourceUnavailable
 from headwater.extract.base_extractor import (
     REJECT_SCHEMA,
     Extractor,
@@ -26,7 +26,7 @@ from headwater.run import positions
 from headwater.run.context import Context
 from headwater.run.events import Committed, Committing, Progressed, Recorded, Refused
 from headwater.run.events import Staged as FilesStaged
-from headwater.run.report import TableReport
+from headwater.run.report import Outcome, TableReport
 from headwater.run.row_ids import RowIds
 from headwater.run.tables import INGEST_DATE, LANDED, lake_table, rejects_table
 
@@ -98,6 +98,28 @@ class Landing:
             version=version,
             consumed=(positions.told(began), positions.told(position)),
         )
+
+    def again(self, windows: Sequence[TimeWindow]) -> TableReport:
+        """Read windows once more that were read before, and land what Bronze lacks; how far the table is read stays.
+
+        Raises:
+            SourceUnavailable, SourceRejected: the source did not tell everything; what it told before is landed.
+            CommitRefused: another writer moved the table meanwhile.
+        """
+        context, table = self.context, lake_table(self.contract)
+        head = context.engine.head(table)
+        if head is None or (position := positions.parsed(head.inputs)) is None:
+            raise LakeError(f"{self.contract.table} does not say how far it is read; run it first: headwater run")
+        self.held, txn, version = positions.held(head.inputs), head.txn, head.version
+        for window in windows:
+            counts, staged = self._land(table, [window], txn + 1, self._repeats([window], position, committed=True))
+            self.counts.add(counts)
+            if counts.landed or counts.rejected:
+                txn += 1
+                version = self._commit(table, staged, txn, position, counts)
+        outcome: Outcome = "unchanged" if txn == head.txn else "committed"
+        terms = self.counts.terms()
+        return TableReport(table.name, "bronze", outcome, terms, bytes=self.counts.bytes, version=version)
 
     def _due(self, position: Position) -> list[Partition]:
         settings = self.context.settings.table(self.contract.name)

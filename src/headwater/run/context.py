@@ -13,7 +13,7 @@ from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
 from headwater.run.events import Event, Observer, Waiting
 from headwater.run.mirror import Mirror
-from headwater.state import Leases
+from headwater.state import Holder, Leases
 from headwater.transform.table import TableFunction
 
 _LOG = logging.getLogger("headwater.run")
@@ -37,6 +37,8 @@ class Context:
     """One run: its instant, its parts, and who watches it."""
 
     run_id: str
+    began: datetime
+    holder: Holder
     at: datetime
     settings: Settings
     contracts: Contracts

@@ -3,31 +3,25 @@
 import resource
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from graphlib import TopologicalSorter
+from typing import Any
 
 from headwater.config import Settings
-from headwater.contracts import load_contracts
-from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import CommitRefused, HeadwaterError, disk_is_full
 from headwater.extract import EXTRACTORS, build
-from headwater.quality.gate import Gate
-from headwater.quality.limits import load_limits
 from headwater.run.bronze import Landing
 from headwater.run.build import Build
-from headwater.run.context import Context, emitter
+from headwater.run.context import Context
 from headwater.run.cpu import CpuShares
-from headwater.run.events import Committed, Event, Observer, RunFinished, RunStarted, TableFinished, TableStarted
-from headwater.run.mirror import Mirror
+from headwater.run.events import Observer, RunFinished, RunStarted, TableFinished, TableStarted
+from headwater.run.opened import opened
 from headwater.run.plan import Plan, planned
 from headwater.run.report import Outcome, RunReport, TableReport
 from headwater.run.tables import lake_table
-from headwater.state import Holder, Leases, open_store
-from headwater.transform.table import load_tables
 
 _TABLES_AT_ONCE = 4
 _PLANNINGS = 5
@@ -48,48 +42,29 @@ def execute(
     Raises:
         ConfigurationError: settings, contracts or limits are wrong; nothing was read or written.
     """
-    started, moment = time.monotonic(), datetime.now(UTC)
-    contracts = load_contracts(settings.contracts)
-    functions = load_tables()
-    limits = load_limits(settings.dq, contracts)
-    plan = planned(settings, contracts, functions, select)
-    engine, gate, store = EmbeddedEngine(settings.lake), Gate(limits.timeout), open_store(settings)
-    run_id = f"{moment:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}"
-
-    def warm(event: Event) -> None:
-        if isinstance(event, Committed):
-            gate.warm()
-
-    emit = emitter((warm, *observers))
-    mirror, holder = Mirror(store, emit), Holder.here(run_id, moment)
-    leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
-    context = Context(
-        run_id=run_id,
-        at=at or moment,
-        settings=settings,
-        contracts=contracts,
-        functions=functions,
-        engine=engine,
-        state=mirror,
-        leases=leases,
-        gate=gate,
-        limits=limits,
-        emit=emit,
-    )
-    begun = {"at": context.at.isoformat(), "began": moment.isoformat(), "holder": asdict(holder)}
-    begun |= {"tables": plan.tables(), "lake": settings.lake}
-    try:
+    started = time.monotonic()
+    with opened(settings, at, observers) as context:
+        plan = planned(settings, context.contracts, context.functions, select)
+        begun = _begun(context, plan)
         context.emit(RunStarted(context.run_id, context.at, plan.tables()))
-        mirror.record_run(run_id, begun)
+        context.state.record_run(context.run_id, begun)
         reports = _Steps(context, plan).run()
-    finally:
-        leases.close()
-        engine.close()
     report = RunReport(context.run_id, context.at, reports, time.monotonic() - started, _peak_rss_bytes())
     ended = {"seconds": report.seconds, "peak_rss_bytes": report.peak_rss_bytes, "exit_code": report.exit_code}
-    mirror.record_run(run_id, begun | ended)
+    context.state.record_run(context.run_id, begun | ended)
     context.emit(RunFinished(report))
     return report
+
+
+def _begun(context: Context, plan: Plan) -> dict[str, Any]:
+    """What the ledger says of a run from its beginning on."""
+    return {
+        "at": context.at.isoformat(),
+        "began": context.began.isoformat(),
+        "holder": asdict(context.holder),
+        "tables": plan.tables(),
+        "lake": context.settings.lake,
+    }
 
 
 class _Steps:

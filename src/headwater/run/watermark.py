@@ -1,6 +1,5 @@
 """Sets how far a Bronze table counts as read, by hand: a commit without rows that carries the chosen position."""
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,11 +7,12 @@ from headwater.config import Settings
 from headwater.contracts import Contract
 from headwater.engine import Commit, Staged
 from headwater.engine.embedded import EmbeddedEngine
-from headwater.errors import ConfigurationError, LakeError, StateUnavailable
+from headwater.errors import ConfigurationError, LakeError
 from headwater.extract.base_extractor import Position
 from headwater.run import positions
+from headwater.run.opened import opened
 from headwater.run.tables import lake_table
-from headwater.state import Holder, Leases, StateStore, Waiting, open_store
+from headwater.state import Waiting, open_store
 
 
 @dataclass(frozen=True)
@@ -83,27 +83,16 @@ def move(settings: Settings, contract: Contract, to: Position, why: str, waiting
         TableIsHeld: a run works on it, and went on for longer than `lease.wait`.
         CommitRefused: another writer moved the table meanwhile.
     """
-    began = datetime.now(UTC)
-    engine, store, table = EmbeddedEngine(settings.lake), open_store(settings), lake_table(contract)
-    holder = Holder.here(f"{began:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}", began)
-    leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=lambda _error: None)
-    with leases.held(table.name, waiting=waiting):
-        head = engine.head(table)
+    table = lake_table(contract)
+    with opened(settings, None, ()) as context, context.leases.held(table.name, waiting):
+        head = context.engine.head(table)
         if head is None:
             raise LakeError(f"{contract.table} has never landed: there is no watermark to move")
         known = positions.parsed(head.inputs) or Position()
         inputs = positions.recorded(to, positions.together(positions.held(head.inputs), known))
-        by = f"{holder.user}@{holder.host}"
-        metadata = {"run_id": holder.run_id, "at": began.isoformat(), "moved_by": by, "why": why}
-        leases.check(table.name)
-        version = engine.append(table, Staged(""), Commit(table.app_id, head.txn + 1, inputs, metadata))
-    leases.close()
-    return Watermark(contract.name, version, to, to if _stored(store, contract.name, inputs) else None, by, why)
-
-
-def _stored(store: StateStore, table: str, inputs: dict[str, object]) -> bool:
-    try:
-        store.upsert_watermark(table, inputs)
-    except StateUnavailable:
-        return False  # the next run that reaches the store mends it
-    return True
+        by = f"{context.holder.user}@{context.holder.host}"
+        metadata = {"run_id": context.run_id, "at": context.at.isoformat(), "moved_by": by, "why": why}
+        context.leases.check(table.name)
+        version = context.engine.append(table, Staged(""), Commit(table.app_id, head.txn + 1, inputs, metadata))
+        context.state.committed(table.name, inputs)
+    return Watermark(contract.name, version, to, to, by, why)

@@ -1,0 +1,58 @@
+"""Opens what every piece of work on a lake needs, and closes it again."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from headwater.config import Settings
+from headwater.contracts import load_contracts
+from headwater.engine.embedded import EmbeddedEngine
+from headwater.quality.gate import Gate
+from headwater.quality.limits import load_limits
+from headwater.run.context import Context, emitter
+from headwater.run.events import Committed, Event, Observer
+from headwater.run.mirror import Mirror
+from headwater.state import Holder, Leases, open_store
+from headwater.transform.table import load_tables
+
+
+@contextmanager
+def opened(settings: Settings, at: datetime | None, observers: Sequence[Observer]) -> Iterator[Context]:
+    """The context of one piece of work, under an id of its own; `at` is what it holds to be now, by default it is.
+
+    Raises:
+        ConfigurationError: settings, contracts or limits are wrong; nothing was read or written.
+    """
+    moment = datetime.now(UTC)
+    contracts, functions = load_contracts(settings.contracts), load_tables()
+    limits = load_limits(settings.dq, contracts)
+    engine, gate, store = EmbeddedEngine(settings.lake), Gate(limits.timeout), open_store(settings)
+
+    def warm(event: Event) -> None:
+        if isinstance(event, Committed):
+            gate.warm()
+
+    emit = emitter((warm, *observers))
+    run_id = f"{moment:%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:6]}"
+    mirror, holder = Mirror(store, emit), Holder.here(run_id, moment)
+    leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
+    try:
+        yield Context(
+            run_id=run_id,
+            began=moment,
+            holder=holder,
+            at=at or moment,
+            settings=settings,
+            contracts=contracts,
+            functions=functions,
+            engine=engine,
+            state=mirror,
+            leases=leases,
+            gate=gate,
+            limits=limits,
+            emit=emit,
+        )
+    finally:
+        leases.close()
+        engine.close()
