@@ -1,6 +1,7 @@
 """`headwater describe`: one table's contract, lineage, state and a sample of its rows."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,11 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
     about = described(session.settings.lake, session.contracts, name, rows)
     near = neighbours(name, session.contracts, load_tables())
     limits = load_limits(session.settings.dq, session.contracts).tables.get(name)
+    read = _reading(session, name)
     if as_json:
-        click.echo(json.dumps(_document(about, near, limits, at), default=json_value, ensure_ascii=False))
+        click.echo(json.dumps(_document(about, near, limits, at) | read, default=json_value, ensure_ascii=False))
     else:
-        _print(about, near, limits, at)
+        _print(about, near, limits, at, read)
 
 
 def _known(session: Session, table: str) -> str:
@@ -54,11 +56,33 @@ def _known(session: Session, table: str) -> str:
     return names[table]
 
 
-def _print(about: "Description", near: "Neighbours", limits: "TableLimits | None", at: "datetime") -> None:
+def _reading(session: Session, name: str) -> dict[str, str]:
+    """How a Bronze table is read, and what that does not see; nothing for other tables."""
+    from headwater.extract import EXTRACTORS
+    from headwater.observe.tabular import span
+
+    contract = session.contracts[name]
+    if name not in EXTRACTORS:
+        return {}
+    settings, source = session.settings.table(name), EXTRACTORS[name]
+    if source.extractor.by_cursor:
+        how = (
+            f"by {contract.cursor}, again from {span(settings.overlap)} before where it is read (tables.{name}.overlap), "
+            f"until {span(settings.settle)} before now (tables.{name}.settle)"
+        )
+    else:
+        how = "each message once, by its offset" if "kafka_offset" in contract.column_names else "each file once"
+    return {"is_read": how, "does_not_see": source.extractor.unseen}
+
+
+def _print(
+    about: "Description", near: "Neighbours", limits: "TableLimits | None", at: "datetime", read: Mapping[str, str]
+) -> None:
     from headwater.observe.description import demands
     from headwater.observe.tabular import aligned
 
     contract = about.contract
+    reading = [(what.replace("_", " "), told) for what, told in read.items()]
     click.echo(f"{contract.table}: {contract.description}\n")
     facts = [
         ("owner", contract.owner),
@@ -67,6 +91,7 @@ def _print(about: "Description", near: "Neighbours", limits: "TableLimits | None
         ("refers to", ", ".join(near.refers_to)),
         ("made of it", ", ".join(near.below)),
         ("state", _state(about, limits, at)),
+        *reading,
         *((f"keeps {each.name}", each.description) for each in contract.conserved),
     ]
     width = max(len(what) for what, told in facts if told)

@@ -59,6 +59,19 @@ def status(session: Session, as_json: bool) -> None:
     ]
     header = ["table", "rows", "version", "newest record", "read until", "last verdict"]
     click.echo("\n".join(aligned(header, rows, right=(1, 2))))
+    if unseen := _unseen(tables):
+        click.echo("\n".join(["", "What is not seen as it is read:", *unseen]))
+
+
+def _unseen(tables: "list[TableStatus]") -> list[str]:
+    """For each way of reading what it does not see, and of which tables that is true."""
+    from headwater.extract import EXTRACTORS
+
+    by_what: dict[str, list[str]] = {}
+    for each in tables:
+        if each.table in EXTRACTORS and each.version is not None:
+            by_what.setdefault(EXTRACTORS[each.table].extractor.unseen, []).append(each.table)
+    return [f"{what}: {', '.join(names)}" for what, names in by_what.items()]
 
 
 def _document(table: "TableStatus", at: datetime) -> dict[str, Any]:

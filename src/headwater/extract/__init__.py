@@ -1,8 +1,8 @@
 """One extractor for each source. Client libraries are imported when a source is first asked, not with this package."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from headwater.contracts import Contract
 from headwater.errors import ConfigurationError
@@ -27,16 +27,16 @@ __all__ = [
     "build",
 ]
 
-Make: TypeAlias = Callable[[Any, Mapping[str, str], Contract], Extractor]
-"""From a source's settings, its secret and the Bronze table's contract."""
-
 
 @dataclass(frozen=True)
 class Source:
-    """Where a Bronze table comes from: `name` is the key below `data_sources:` and `secrets:`."""
+    """Where a Bronze table comes from: `name` is the key below `data_sources:` and `secrets:`.
+
+    `extractor` is made from the source's settings, its secret and the table's contract.
+    """
 
     name: str
-    extractor: Make
+    extractor: type[Extractor]
 
 
 EXTRACTORS: dict[str, Source] = {

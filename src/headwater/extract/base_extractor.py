@@ -5,10 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 
+from headwater.contracts import Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
 
 ROWS_PER_WINDOW = 1_000_000
@@ -81,8 +82,18 @@ class Extractor(ABC):
     source: str
     """The source system's name, which becomes `_source`: snowflake, redshift, salesforce, external, kafka, fx_vendor."""
 
+    by_cursor: bool = True
+    """Read by the span of a timestamp; otherwise each message or file is read once."""
+
+    unseen: str = "rows committed later than the overlap, deleted for good or without a cursor, versions soon replaced"
+    """What this way of reading does not see, for people."""
+
     row_id: str | None = None
     """The column that identifies a row in every rerun; None where the hash of the row's columns does."""
+
+    @abstractmethod
+    def __init__(self, settings: Any, secret: Mapping[str, str], contract: Contract) -> None:
+        """`settings` is the source's own block of `data_sources`, `secret` what its reference leads to."""
 
     @abstractmethod
     def check(self) -> str:

@@ -47,6 +47,8 @@ class KafkaConsumer(Extractor):
     """
 
     source = "kafka"
+    by_cursor = False
+    unseen = "messages that the topic's retention removed before they were read"
     row_id = "_row_id"
 
     def __init__(self, settings: KafkaSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:

@@ -68,6 +68,8 @@ class S3FileExtractor(Extractor):
     """
 
     source = "external"
+    by_cursor = False
+    unseen = "a file that was replaced or removed between two runs"
     row_id = "_row_id"
 
     def __init__(self, settings: S3Settings, secret: Mapping[str, str] | None, contract: Contract) -> None:

@@ -87,6 +87,7 @@ class SalesforceExtractor(Extractor):
     """
 
     source = "salesforce"
+    unseen = "records committed later than the overlap, versions soon replaced"
 
     def __init__(self, settings: SalesforceSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
         self._settings = settings

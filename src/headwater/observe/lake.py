@@ -111,7 +111,7 @@ def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, 
         layer=table.schema,
         rows=row_count(handle),
         version=handle.version(),
-        newest=_newest(handle, table.contract.cursor if table.contract else None),
+        newest=_judged(record) or _newest(handle, table.contract.cursor if table.contract else None),
         position=_position(record.get("inputs") or {}),
         verdict=verdicts.get(table.name, ""),
     )
@@ -122,6 +122,12 @@ def _record(handle: DeltaTable) -> Mapping[str, Any]:
     newest = handle.history(1)
     text = newest[0].get("headwater") if newest else None
     return json.loads(text) if isinstance(text, str) else {}
+
+
+def _judged(record: Mapping[str, Any]) -> datetime | None:
+    """The newest row that the gate saw, which leaves out rows that are dated after their run."""
+    told = (record.get("metadata") or {}).get("newest")
+    return datetime.fromisoformat(told) if told else None
 
 
 def _newest(handle: DeltaTable, cursor: str | None) -> datetime | None:

@@ -80,17 +80,13 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
         SourceUnavailable, SourceRejected: the source did not tell its keys or rows.
         TableIsHeld: a run works on the table, and went on for longer than we wait.
     """
-    if contract.cursor is None or not contract.key:
+    if not EXTRACTORS[contract.name].extractor.by_cursor or contract.cursor is None or not contract.key:
         raise LakeError(
             f"{contract.table} is not read by a cursor: each file or offset is read once, and none is missed"
         )
     settings, source = context.settings, EXTRACTORS[contract.name].name
     block, secret = getattr(settings.data_sources, source), settings.secrets.get(source)
     keys = build(contract.name, block, secret, contract.only(*contract.key, contract.cursor))
-    if keys.clock() is None:
-        raise LakeError(
-            f"{contract.table} is not read by a cursor: each file or offset is read once, and none is missed"
-        )
     with context.lease(contract.name), tempfile.TemporaryDirectory(prefix="headwater-reconcile-") as folder:
         comparison = _Comparison(context, contract, keys, since, Path(folder))
         found = comparison.made()
