@@ -59,7 +59,7 @@ class _OpenGate:
 
 @contextmanager
 def _ungated() -> Iterator[None]:
-    with patch("headwater.run.execute.Gate", _OpenGate):
+    with patch("headwater.run.opened.Gate", _OpenGate):
         yield
 
 
