@@ -25,6 +25,7 @@ from headwater.run.context import Context, emitter
 from headwater.run.events import Observer
 from headwater.run.mirror import Mirror
 from headwater.run.report import TableReport
+from headwater.run.sources import Sources
 from headwater.run.tables import lake_table
 from headwater.state import Holder, Leases, open_store
 from headwater.transform.table import load_tables
@@ -125,7 +126,7 @@ class Lake:
 
     def _next(self, until: str) -> Context:
         self._runs += 1
-        return dataclasses.replace(self._context, run_id=f"run-{self._runs}", at=at(until))
+        return dataclasses.replace(self._context, run_id=f"run-{self._runs}", at=at(until), sources=Sources())
 
 
 def _settings(folder: Path) -> Settings:

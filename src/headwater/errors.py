@@ -36,11 +36,15 @@ class SourceError(HeadwaterError):
 
 
 class SourceUnavailable(SourceError):
-    """The source did not answer, or not in time: the run retries."""
+    """The source did not answer, or not in time: the run retries.
 
-    def __init__(self, source: str, message: str, retry_after_s: float | None = None) -> None:
+    `whole` is false where that says nothing of the source's other tables.
+    """
+
+    def __init__(self, source: str, message: str, retry_after_s: float | None = None, *, whole: bool = True) -> None:
         super().__init__(source, message)
         self.retry_after_s = retry_after_s
+        self.whole = whole
 
 
 class SourceRejected(SourceError):

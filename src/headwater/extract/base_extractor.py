@@ -130,6 +130,9 @@ class Extractor(ABC):
             SourceRejected: it refused the login or the query, or lacks a column that the contract requires.
         """
 
+    def close(self) -> None:  # noqa: B027 - most keep nothing open
+        """End the connections that are kept between two reads. Several partitions may be read at once until then."""
+
 
 @dataclass(frozen=True)
 class CursorSpan:
@@ -183,10 +186,11 @@ def retried(ask: Callable[[], Answer]) -> Answer:
     """
     import stamina
 
-    return stamina.retry(on=_pause, attempts=ATTEMPTS, timeout=2 * _LONGEST_PAUSE_S, wait_initial=0.2)(ask)()
+    return stamina.retry(on=pause, attempts=ATTEMPTS, timeout=2 * _LONGEST_PAUSE_S, wait_initial=0.2)(ask)()
 
 
-def _pause(error: Exception) -> bool | float:
+def pause(error: Exception) -> bool | float:
+    """Whether another attempt may help after an error; or the seconds that its source wants to be left alone before."""
     if not isinstance(error, SourceUnavailable):
         return False
     if error.retry_after_s is None:

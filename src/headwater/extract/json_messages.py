@@ -24,7 +24,8 @@ class JsonMessages:
         import duckdb
 
         self._columns = columns
-        self._connection = duckdb.connect(config={"threads": 1})
+        self._query = _query(columns)
+        self._connection = duckdb.connect(config={"threads": 1, "preserve_insertion_order": True})
 
     def __enter__(self) -> Self:
         return self
@@ -42,12 +43,15 @@ class JsonMessages:
         """
         refused: dict[int, str] = {}
         texts = _texts(values, refused)
-        kinds = self._kinds(texts)
-        for row, kind in enumerate(kinds):
-            if row not in refused and kind != "OBJECT":
-                refused[row] = f"not an object but {kind.lower()}" if kind else "not JSON"
-        objects = [row for row in range(len(values)) if row not in refused]
-        columns, misfits = self._fields(texts.take(pa.array(objects, pa.int64())))
+        found = self._found(texts)
+        odd = pc.fill_null(pc.not_equal(found["kind"], "OBJECT"), fill_value=True)
+        for row in pc.indices_nonzero(odd).to_pylist():
+            kind = found["kind"][row].as_py()
+            refused.setdefault(row, f"not an object but {kind.lower()}" if kind else "not JSON")
+        objects = [row for row in range(len(values)) if row not in refused] if refused else list(range(len(values)))
+        if refused:
+            found = found.take(pa.array(objects, pa.int64()))
+        columns, misfits = self._fields(found)
         if misfits:
             kept = pa.array([place for place in range(len(objects)) if place not in misfits], pa.int64())
             columns = {name: array.take(kept) for name, array in columns.items()}
@@ -55,23 +59,14 @@ class JsonMessages:
             objects = [objects[place] for place in kept.to_pylist()]
         return columns, objects, refused
 
-    def _kinds(self, texts: pa.Array) -> list[str | None]:
-        """Each text's JSON type; None where it is no JSON."""
-        valid = self._query("json_valid(text)", texts).column(0).combine_chunks()
-        valid = pc.fill_null(valid, fill_value=False)
-        found = iter(self._query("json_type(text)", texts.filter(valid)).column(0).to_pylist())
-        return [next(found) if is_valid else None for is_valid in valid.to_pylist()]
-
-    def _fields(self, texts: pa.Array) -> tuple[dict[str, pa.Array], dict[int, str]]:
-        paths = [f'$."{column.name}"' for column in self._columns]
-        wanted = [f"text ->> '{path}'" for path in paths] + [f"json_type(text, '{path}')" for path in paths]
-        found = self._query(", ".join(wanted), texts)
+    def _fields(self, found: pa.Table) -> tuple[dict[str, pa.Array], dict[int, str]]:
+        """Each column's texts as its type, and why a message does not fit."""
         refused: dict[int, str] = {}
         fields: dict[str, pa.Array] = {}
         for place, column in enumerate(self._columns):
-            text = found.column(place).combine_chunks()
+            text = found[f"text_{place}"].combine_chunks()
             if pa.types.is_integer(column.arrow_type):
-                kind = found.column(len(paths) + place).combine_chunks()
+                kind = found[f"kind_{place}"].combine_chunks()
                 integer = pc.is_in(kind, pa.array([*_INTEGERS, "NULL", None], pa.string()))
                 for row in pc.indices_nonzero(pc.invert(integer)).to_pylist():
                     refused[row] = (
@@ -82,14 +77,31 @@ class JsonMessages:
         columns, misfits = typed(self._columns, fields)
         return columns, misfits | refused
 
-    def _query(self, expressions: str, texts: pa.Array) -> pa.Table:
-        messages = pa.table({"place": pa.array(range(len(texts)), pa.int64()), "text": texts})
+    def _found(self, texts: pa.Array) -> pa.Table:
+        """Of each text, in order: its JSON type, null where it is no JSON; and of an object the fields as text."""
+        messages = pa.table({"text": texts})
         self._connection.register("messages", messages)
         try:
-            query = f"SELECT {expressions} FROM messages ORDER BY place"  # noqa: S608 - names of the contract
-            return self._connection.sql(query).to_arrow_table()
+            return self._connection.sql(self._query).to_arrow_table()
         finally:
             self._connection.unregister("messages")
+
+
+def _query(columns: Sequence[Column]) -> str:
+    """A list of paths is looked up in one pass over a text; a path of its own would parse the text once more."""
+    paths = [f"""'$."{column.name}"'""" for column in columns]
+    integers = [place for place, column in enumerate(columns) if pa.types.is_integer(column.arrow_type)]
+    texts = [f"texts[{place + 1}] AS text_{place}" for place in range(len(paths))]
+    kinds = [f"kinds[{number + 1}] AS kind_{place}" for number, place in enumerate(integers)]
+    looked_up = [f"CASE WHEN kind = 'OBJECT' THEN json_extract_string(text, [{', '.join(paths)}]) END AS texts"]
+    if integers:
+        numbers = ", ".join(paths[place] for place in integers)
+        looked_up.append(f"CASE WHEN kind = 'OBJECT' THEN json_type(text, [{numbers}]) END AS kinds")
+    # Names are the contract's. Rows keep their order.
+    return (
+        f"SELECT kind, {', '.join([*texts, *kinds])} FROM (SELECT kind, {', '.join(looked_up)} FROM ("  # noqa: S608
+        "SELECT text, CASE WHEN json_valid(text) THEN json_type(text) END AS kind FROM messages))"
+    )
 
 
 def _texts(values: list[bytes | None], refused: dict[int, str]) -> pa.Array:

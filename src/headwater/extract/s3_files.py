@@ -163,7 +163,7 @@ class S3FileExtractor(Extractor):
         result = self._store().get(file.key)
         if _plain(result.meta["e_tag"]) != file.etag:
             raise SourceUnavailable(
-                "external", f"{self._url(file)} changed since it was listed; the next run lists anew"
+                "external", f"{self._url(file)} changed since it was listed; the next run lists anew", whole=False
             )
         with path.open("wb") as out:
             for data in result.stream(min_chunk_size=_DOWNLOAD_CHUNK):
@@ -213,7 +213,7 @@ class S3FileExtractor(Extractor):
             if not file:
                 raise self._refused("NoSuchBucket", self._place) from error
             raise SourceUnavailable(
-                "external", f"{self._url(file)} is gone since it was listed; the next run lists anew"
+                "external", f"{self._url(file)} is gone since it was listed; the next run lists anew", whole=False
             ) from error
         except exceptions.BaseError as error:
             where = self._url(file) if file else self._place

@@ -233,10 +233,10 @@ def _from_csv(page: "CsvPage", fields: Mapping[str, str]) -> Iterator[pa.RecordB
         )
     except (pa.ArrowInvalid, KeyError) as error:
         raise SourceUnavailable(
-            "salesforce", f"a page of a query job is no CSV of the fields asked for ({error})"
+            "salesforce", f"a page of a query job is no CSV of the fields asked for ({error})", whole=False
         ) from error
     if page.records is not None and page.records != table.num_rows:
         raise SourceUnavailable(
-            "salesforce", f"a page of a query job holds {table.num_rows} records instead of {page.records}"
+            "salesforce", f"a page of a query job holds {table.num_rows} records instead of {page.records}", whole=False
         )
     yield from table.rename_columns(list(fields)).to_batches(max_chunksize=_BATCH)

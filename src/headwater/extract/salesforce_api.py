@@ -109,7 +109,7 @@ class SalesforceSession:
                     said = scrubbed(shown.get("errorMessage") or state, self._secret)
                     if said.startswith(_REFUSED_JOB):
                         raise SourceRejected("salesforce", f"a query job was refused: {said}")
-                    raise SourceUnavailable("salesforce", f"a query job did not finish: {said}")
+                    raise SourceUnavailable("salesforce", f"a query job did not finish: {said}", whole=False)
             if time.monotonic() > deadline:
                 raise SourceUnavailable("salesforce", f"a query job took more than {_JOB_WITHIN_S:.0f} s")
             time.sleep(wait_s)

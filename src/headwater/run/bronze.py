@@ -1,18 +1,18 @@
 """Moves a Bronze table forward by what its source has that it lacks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from functools import reduce
+from functools import partial, reduce
 from itertools import chain
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import pyarrow as pa
 import stamina
 
 from headwater.contracts import Contract
-from headwater.engine import Commit, Held, HeldSince, Repeats, Staged, Table
-from headwater.errors import BalanceBroken, LakeError, SourceUnavailable
+from headwater.engine import Commit, Head, Held, HeldSince, Repeats, Staged, Table
+from headwater.errors import BalanceBroken, LakeError
 from headwater.extract.base_extractor import (
     REJECT_SCHEMA,
     Extractor,
@@ -21,6 +21,7 @@ from headwater.extract.base_extractor import (
     Position,
     SourceFile,
     TimeWindow,
+    pause,
 )
 from headwater.run import positions
 from headwater.run.context import Context
@@ -29,10 +30,13 @@ from headwater.run.events import Staged as FilesStaged
 from headwater.run.report import Outcome, TableReport
 from headwater.run.row_ids import RowIds
 from headwater.run.tables import INGEST_DATE, LANDED, lake_table, rejects_table
+from headwater.run.windows import Stop, read_in_order
 
 _ATTEMPTS = 3
 _MESSAGES_A_COMMIT = 500_000
 _FILE_BYTES_A_COMMIT = 64 << 20
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass
@@ -53,12 +57,21 @@ class _Counts:
         return {"read": self.read, "landed": self.landed, "repeated": self.repeated, "rejected": self.rejected}
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What reading a piece has come to: its file, its counts so far, and what its source told that is no row."""
+
+    staged: Staged
+    counts: _Counts
+    rejects: list[pa.RecordBatch]
+
+
 @dataclass
 class Landing:
     """One Bronze table's step in one run.
 
-    Windows are committed oldest first, each with the position that it reaches; where one fails, those before it stay
-    landed and the next run begins there.
+    Windows are read a few at a time and committed oldest first, each with the position that it reaches; where one
+    fails, those before it stay landed and the next run begins there.
     """
 
     context: Context
@@ -66,6 +79,8 @@ class Landing:
     extractor: Extractor
     counts: _Counts = field(default_factory=_Counts)
     held: Position = field(default_factory=Position)
+    _told: dict[int, int] = field(default_factory=dict)
+    """The rows read so far, by the number of their piece."""
 
     def run(self) -> TableReport:
         """Read what is due, and say what became of it.
@@ -74,6 +89,13 @@ class Landing:
             SourceUnavailable, SourceRejected: the source did not tell everything; what it told before is landed.
             CommitRefused: another writer moved the table meanwhile.
         """
+        try:
+            with self.context.sources.asked_by(self.contract.name, self.extractor.source):
+                return self._run()
+        finally:
+            self.extractor.close()
+
+    def _run(self) -> TableReport:
         context, table = self.context, lake_table(self.contract)
         head = context.engine.head(table)
         known = positions.parsed(head.inputs) if head else Position()
@@ -82,13 +104,22 @@ class Landing:
             context.state.agree(table.name, head.inputs or {})
         began, self.held = position, positions.held(head.inputs if head else None)
         txn, version = (head.txn, head.version) if head else (0, None)
-        for parts in _together(self._due(position)):
-            counts, staged = self._land(table, parts, txn + 1, self._repeats(parts, known, head is not None))
-            self.counts.add(counts)
-            if not (counts.landed or counts.rejected) and isinstance(parts[0], TimeWindow):
-                continue
-            txn, position = txn + 1, reduce(positions.after, parts, position)
-            version = self._commit(table, staged, txn, position, counts)
+        due = list(_together(self._tried(lambda: self._due(position))))
+        first = f"{context.run_id}-{txn}"
+
+        def read(number: int, parts: list[Partition], stop: Stop) -> _Read:
+            return self._tried(
+                lambda: self._read(table, parts, f"{first}-{number}", self._repeats(parts, known, head), number, stop)
+            )
+
+        with read_in_order(due, read, lambda found: context.engine.discard(table, found.staged)) as pieces:
+            for parts, found in pieces:
+                counts = self._settled(found)
+                self.counts.add(counts)
+                if not (counts.landed or counts.rejected) and isinstance(parts[0], TimeWindow):
+                    continue
+                txn, position = txn + 1, reduce(positions.after, parts, position)
+                version = self._commit(table, found.staged, txn, position, counts)
         return TableReport(
             table=table.name,
             layer="bronze",
@@ -110,71 +141,102 @@ class Landing:
         head = context.engine.head(table)
         if head is None or (position := positions.parsed(head.inputs)) is None:
             raise LakeError(f"{self.contract.table} does not say how far it is read; run it first: headwater run")
-        self.held, txn, version = positions.held(head.inputs), head.txn, head.version
-        for window in windows:
-            counts, staged = self._land(table, [window], txn + 1, self._repeats([window], position, committed=True))
-            self.counts.add(counts)
-            if counts.landed or counts.rejected:
-                txn += 1
-                version = self._commit(table, staged, txn, position, counts)
+        self.held = positions.held(head.inputs)
+        try:
+            txn, version = self._landed_again(table, windows, head, position)
+        finally:
+            self.extractor.close()
         outcome: Outcome = "unchanged" if txn == head.txn else "committed"
         terms = self.counts.terms()
         return TableReport(table.name, "bronze", outcome, terms, bytes=self.counts.bytes, version=version)
 
+    def _landed_again(
+        self, table: Table, windows: Sequence[TimeWindow], head: Head, position: Position
+    ) -> tuple[int, int]:
+        txn, version = head.txn, head.version
+        folder = f"{self.context.run_id}-{txn}"
+        for number, window in enumerate(windows):
+            repeats = self._repeats([window], position, head)
+            read = partial(self._read, table, [window], f"{folder}-{number}", repeats, number, Stop())
+            found = self._tried(read)
+            counts = self._settled(found)
+            self.counts.add(counts)
+            if counts.landed or counts.rejected:
+                txn += 1
+                version = self._commit(table, found.staged, txn, position, counts)
+        return txn, version
+
     def _due(self, position: Position) -> list[Partition]:
         settings = self.context.settings.table(self.contract.name)
-        clock = self.extractor.clock()
+        clock = self.context.sources.clock(self.extractor)
         now = self.context.at if clock is None else min(self.context.at, clock)
         until = now - settings.settle
         if position.watermark is not None and until < position.watermark:
             return []
         return self.extractor.partitions(positions.before(position, settings.overlap), until)
 
-    def _repeats(self, parts: Sequence[Partition], known: Position | None, committed: bool) -> Repeats:
-        """Which rows of the table these parts can tell again. A row's cursor is part of its identity."""
-        if not committed and not self.counts.landed:
+    def _repeats(self, parts: Sequence[Partition], known: Position | None, head: Head | None) -> Repeats:
+        """Which rows of the table these parts can tell again.
+
+        Never those of the other parts: windows do not overlap, and a row's cursor is part of its identity.
+        """
+        partition = parts[0]
+        cursor = self.contract.cursor if isinstance(partition, TimeWindow) else None
+        if isinstance(partition, TimeWindow) and cursor is None:
+            return Held.ANYTHING
+        if head is None:
             return Held.NOTHING
         if known is None or any(positions.is_held(part, self.held) for part in parts):
             return Held.ANYTHING
-        partition = parts[0]
         if not isinstance(partition, TimeWindow):
             return Held.NOTHING
-        if partition.start is None or self.contract.cursor is None:
+        if partition.start is None or cursor is None:
             return Held.ANYTHING
-        return HeldSince(self.contract.cursor, partition.start)
+        return HeldSince(cursor, partition.start)
 
-    def _land(self, table: Table, parts: Sequence[Partition], txn: int, repeats: Repeats) -> tuple[_Counts, Staged]:
-        for attempt in stamina.retry_context(on=SourceUnavailable, attempts=_ATTEMPTS, wait_initial=0.3, wait_max=5):
+    def _tried(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Ask the source until it answers, a few times, each after as long as it wants to be left alone."""
+        for attempt in stamina.retry_context(on=pause, attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5):
             with attempt:
-                return self._land_once(table, parts, txn, repeats)
+                return ask()
         raise AssertionError("the last attempt returns or raises")
 
-    def _land_once(
-        self, table: Table, parts: Sequence[Partition], txn: int, repeats: Repeats
-    ) -> tuple[_Counts, Staged]:
+    def _read(
+        self, table: Table, parts: Sequence[Partition], folder: str, repeats: Repeats, number: int, stop: Stop
+    ) -> _Read:
+        """Put a piece's rows into a file that no commit names yet. Several pieces may be read at once."""
         counts, rejects = _Counts(), list[pa.RecordBatch]()
         day = self.context.at.astimezone(UTC).date().isoformat()
-        folder = f"{INGEST_DATE}={day}/{self.context.run_id}-{txn}"
-        told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
-        batches = self._described(told, counts)
-        staged, counts.repeated = self.context.engine.land(table, batches, folder, repeats)
+        with self.context.sources.reading():
+            stop.check()
+            told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
+            batches = self._described(told, counts, number, stop)
+            staged, counts.repeated = self.context.engine.land(table, batches, f"{INGEST_DATE}={day}/{folder}", repeats)
         counts.landed, counts.bytes = staged.rows, staged.bytes
-        refused = sum(batch.num_rows for batch in rejects)
+        return _Read(staged, counts, rejects)
+
+    def _settled(self, found: _Read) -> _Counts:
+        """A piece's counts once what it refused is kept; its turn to be committed has come."""
+        counts = found.counts
+        refused = sum(batch.num_rows for batch in found.rejects)
         counts.read += refused
         if refused:
-            counts.rejected = self._keep_rejects(rejects)
+            counts.rejected = self._keep_rejects(found.rejects)
             counts.repeated += refused - counts.rejected
-            self.context.emit(Refused(table.name, counts.rejected))
+            self.context.emit(Refused(lake_table(self.contract).name, counts.rejected))
         if counts.read != counts.landed + counts.repeated + counts.rejected:
             raise BalanceBroken(f"{self.contract.table}: {counts.terms()} do not add up; nothing was committed")
-        return counts, staged
+        return counts
 
-    def _described(self, batches: Iterator[pa.RecordBatch], counts: _Counts) -> Iterator[pa.RecordBatch]:
+    def _described(
+        self, batches: Iterator[pa.RecordBatch], counts: _Counts, number: int, stop: Stop
+    ) -> Iterator[pa.RecordBatch]:
         """The rows as told, with when, whence, by which run and which row of the source they are."""
         names = self.contract.column_names
         ids = RowIds(self.contract.arrow_schema) if self.extractor.row_id is None else None
         try:
             for batch in batches:
+                stop.check()
                 counts.read += batch.num_rows
                 told = batch.select(names)
                 row_id = ids.of(told) if ids else batch.column(str(self.extractor.row_id))
@@ -182,7 +244,8 @@ class Landing:
                     [*told.columns, *self._landed(batch.num_rows), row_id],
                     schema=pa.schema([*self.contract.arrow_schema, *LANDED]),
                 )
-                self.context.emit(Progressed(self.contract.name, self.counts.read + counts.read))
+                self._told[number] = counts.read
+                self.context.emit(Progressed(self.contract.name, sum(list(self._told.values()))))
         finally:
             if ids:
                 ids.close()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from headwater.config import Settings
@@ -13,6 +13,7 @@ from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
 from headwater.run.events import Event, Observer, Waiting
 from headwater.run.mirror import Mirror
+from headwater.run.sources import Sources
 from headwater.state import Holder, Leases
 from headwater.transform.table import TableFunction
 
@@ -49,6 +50,7 @@ class Context:
     gate: Gate
     limits: Limits
     emit: Callable[[Event], None]
+    sources: Sources = field(default_factory=Sources)
 
     def lease(self, table: str) -> AbstractContextManager[None]:
         """Hold a table's lease, and say for whom it is waited.
