@@ -43,7 +43,7 @@ LANDING = [
         "run/bronze.py",
         (
             "overlap-lands-twice",
-            "return HeldSince(self.contract.cursor, partition.start)",
+            "return HeldSince(cursor, partition.start)",
             "return Held.NOTHING",
             "snowflake_orders",
         ),
