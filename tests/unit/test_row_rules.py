@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Column, Contract, ForeignKey
-from headwater.errors import ConfigurationError
+from headwater.errors import BalanceBroken, ConfigurationError
 from headwater.quality.newest import newest
 from headwater.quality.rules import in_words, judged, reasons, rule_names
 from headwater.quality.shares import BatchShares
@@ -293,6 +293,16 @@ def test_versions_without_a_key_are_each_quarantined(spark: SparkSession, most_c
         ("superseded",),
         ("accepted",),
     ]
+
+
+@pytest.mark.parametrize("most_contested", [1_000_000, 0], ids=["looked up", "sorted"])
+@pytest.mark.parametrize("quantity", [1, -1], ids=["accepted", "quarantined"])
+def test_a_version_that_comes_out_twice_is_no_version_of_its_key(spark: SparkSession, most_contested, quantity) -> None:
+    rows = judged(sales(spark, {"quantity": quantity}, {"sale_id": "other"}), SALES, {})
+    twice = rows.unionByName(rows.where("sale_id <> 'other'"))
+
+    with pytest.raises(BalanceBroken, match=r"silver\.sales: a row version came out twice; nothing was committed"):
+        newest(twice, SALES, F.lit(True), most_contested)
 
 
 def test_a_declared_column_breaks_ties_before_the_landing_order(spark: SparkSession) -> None:

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
+from headwater.errors import BalanceBroken
 from headwater.quality.rules import REFUSED
 
 END: Final = "_end"
@@ -23,7 +24,8 @@ _Hashes: TypeAlias = npt.NDArray[np.int64]
 _Marks: TypeAlias = npt.NDArray[np.int8]
 _MOST_CONTESTED: Final = 1_500_000  # the look-up travels with the plan, 17 bytes each; beyond, sorting is no dearer
 _OUTDONE: Final = "_outdone"
-_IS_OUTDONE, _IS_OVERTAKEN = 1, 2
+_TWIN: Final = "_twin"
+_IS_OUTDONE, _IS_OVERTAKEN, _IS_TWIN = 1, 2, 4
 
 
 def newest(rows: DataFrame, contract: Contract, batch: Expression, most_contested: int = _MOST_CONTESTED) -> DataFrame:
@@ -36,6 +38,9 @@ def newest(rows: DataFrame, contract: Contract, batch: Expression, most_conteste
 
     `rows` is read twice here, by few columns, to find the versions of keys that have several; what is returned then
     neither joins nor sorts. Where there are more than `most_contested` of either, it sorts.
+
+    Raises:
+        BalanceBroken: one version stands twice. Where another one is lost, no sum would tell.
     """
     accepted = ~F.col(REFUSED)
     marked = _with_outdone(rows, contract, accepted, batch & _has_cursor(contract), most_contested)
@@ -60,22 +65,28 @@ def _with_outdone(
     if contested.size == 0:
         return rows.withColumn(_OUTDONE, F.lit(False)).withColumn(OVERTAKEN, F.lit(False))
     if contested.size > most_contested:
-        return _sorted(rows, contract, accepted, batch)
+        twins = rows.groupBy(*_identity()).agg(F.count(F.lit(1)).alias("times")).where("times > 1")
+        if twins.limit(1).toArrow().num_rows:
+            raise _doubled(contract)
+        return _sorted(rows, contract, accepted, batch).drop(_TWIN)
     # The next sorts only those, by the columns that order them, and finds the outdone versions by a double hash.
     is_contested = _mark(contested.reshape(-1, 1), np.ones(contested.size, np.int8))
     asked = rows.where(_has_key(contract) & (is_contested(F.xxhash64(*contract.key)) != 0))
     narrow = asked.select(
-        *dict.fromkeys((*contract.key, *_order_columns(contract), "_input")),
+        *dict.fromkeys((*contract.key, *_order_columns(contract))),
         accepted.alias("_accepted"),
         batch.alias("_batch"),
     )
-    older = _sorted(narrow, contract, F.col("_accepted"), F.col("_batch")).where(F.col(_OUTDONE) | F.col(OVERTAKEN))
-    marks = F.col(_OUTDONE).cast("int") * _IS_OUTDONE + F.col(OVERTAKEN).cast("int") * _IS_OVERTAKEN
-    found = _hashes(older.select(*_identity(), marks.cast("bigint")))
+    flags = {_OUTDONE: _IS_OUTDONE, OVERTAKEN: _IS_OVERTAKEN, _TWIN: _IS_TWIN}
+    marks = reduce(lambda all_, one: all_ + one, (F.col(name).cast("bigint") * bit for name, bit in flags.items()))
+    older = _sorted(narrow, contract, F.col("_accepted"), F.col("_batch")).where(marks != 0)
+    found = _hashes(older.select(*_identity(), marks))
+    if len(found) and (found[:, 2] & _IS_TWIN).any():
+        raise _doubled(contract)
     if len(found) == 0:
         return rows.withColumn(_OUTDONE, F.lit(False)).withColumn(OVERTAKEN, F.lit(False))
     if len(found) > most_contested or _ambiguous(found):
-        return _sorted(rows, contract, accepted, batch)
+        return _sorted(rows, contract, accepted, batch).drop(_TWIN)
     mark = _mark(found[:, :2], found[:, 2].astype(np.int8))
     marked = rows.withColumn("_mark", mark(*_identity()))
     return (
@@ -106,12 +117,26 @@ def _sorted(rows: DataFrame, contract: Contract, accepted: Expression, batch: Ex
         among = asked & _has_key(contract)
         return among & (F.coalesce(F.sum(among.cast("int")).over(newer), F.lit(0)) > 0)
 
-    return rows.withColumn(_OUTDONE, has_newer(accepted)).withColumn(OVERTAKEN, has_newer(batch))
+    before = Window.partitionBy(*contract.key).orderBy(*order)
+    twin = _has_key(contract) & (F.lag("_row_id").over(before) == F.col("_row_id"))
+    twin &= F.lag("_input").over(before) == F.col("_input")
+    return (
+        rows.withColumn(_OUTDONE, has_newer(accepted))
+        .withColumn(OVERTAKEN, has_newer(batch))
+        .withColumn(_TWIN, F.coalesce(twin, F.lit(False)))
+    )
+
+
+def _doubled(contract: Contract) -> BalanceBroken:
+    return BalanceBroken(
+        f"{contract.table}: a row version came out twice; nothing was committed. The function must return one row for "
+        "each version of its inputs: look for a join whose other side has several rows for one key"
+    )
 
 
 def _order_columns(contract: Contract) -> list[str]:
     declared = [name for name in (contract.cursor, contract.tie_break) if name is not None]
-    return [*declared, "_ingest_ts", "_run_id", "_row_id"]
+    return [*declared, "_ingest_ts", "_run_id", "_row_id", "_input"]
 
 
 def _has_cursor(contract: Contract) -> Expression:

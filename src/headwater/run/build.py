@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -208,6 +209,8 @@ class Build:
             )
             parts = [self._with_records(versions, name) for name in self.function.versions if name in self._inputs]
             rows = pa.concat_tables(parts)
+            if pc.count_distinct(rows["_row_id"]).as_py() < rows.num_rows:
+                raise BalanceBroken(f"{self.contract.table}: a refused version came out twice; nothing was committed")
         self.context.engine.settle(table, rows, on="_row_id")
         self.context.emit(Refused(self.contract.name, rows.num_rows))
 

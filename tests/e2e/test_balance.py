@@ -1,0 +1,86 @@
+"""A table's function that loses a row version, or doubles one, publishes nothing, whichever table it is."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from tests.e2e.tiny import T0, Lake, write_tiny
+
+from headwater import sandbox
+from headwater.config import load_settings
+from headwater.engine.embedded import EmbeddedEngine
+from headwater.errors import BalanceBroken
+from headwater.extract import EXTRACTORS
+from headwater.run import execute
+from headwater.run.build import Build
+from headwater.run.context import Context
+from headwater.run.opened import opened
+from headwater.run.plan import planned
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Iterator[Context]:
+    """A lake whose Bronze is there and whose Silver is not."""
+    place = tmp_path_factory.mktemp("balance")
+    folder = place / ".headwater" / "sandbox"
+    try:
+        lake = Lake.beside(sandbox.up(folder, write_tiny(place / "tiny")), place / "lake")
+        settings = load_settings(lake.config, {})
+        assert execute(settings, select=tuple(EXTRACTORS), at=T0).exit_code == 0
+        with opened(settings, T0, ()) as context:
+            yield dataclasses.replace(context, engine=EmbeddedEngine(settings.lake, spark))
+    finally:
+        sandbox.down(folder)
+
+
+def fans_out(rows: DataFrame) -> DataFrame:
+    """As a join does whose other side has two rows for a key."""
+    return rows.crossJoin(rows.sparkSession.range(2)).drop("id")
+
+
+def loses_one(rows: DataFrame) -> DataFrame:
+    return rows.where(F.col("_row_id") != last(rows))
+
+
+def doubles_one(rows: DataFrame) -> DataFrame:
+    return rows.unionByName(rows.where(F.col("_row_id") == last(rows)))
+
+
+def loses_one_and_doubles_another(rows: DataFrame) -> DataFrame:
+    """So that as many come out as went in."""
+    kept = loses_one(rows)
+    return doubles_one(kept)
+
+
+def last(rows: DataFrame) -> str:
+    return str(rows.agg(F.max("_row_id")).toArrow().column(0)[0].as_py())
+
+
+def silver(context: Context) -> list[str]:
+    """Every Silver table after those that it refers to."""
+    order = planned(context.settings, context.contracts, context.functions, None).depends_on
+    done: list[str] = []
+    while len(done) < len(order):
+        done += [name for name, above in order.items() if name not in done and above <= set(done)]
+    return [name for name in done if context.contracts[name].layer == "silver"]
+
+
+def test_a_function_that_loses_or_doubles_a_version_publishes_nothing(landed: Context) -> None:
+    for name in silver(landed):
+        function, contract = landed.functions[name], landed.contracts[name]
+        for fault in (fans_out, loses_one, doubles_one, loses_one_and_doubles_another):
+            wrong = dataclasses.replace(function, function=after(function.function, fault))
+
+            with pytest.raises(BalanceBroken, match=rf"silver\.{name}: .*nothing was committed"):
+                Build(landed, wrong, contract).run()
+
+            assert Build(landed, function, contract).standing() is None, f"{name} {fault.__name__}"
+        assert Build(landed, function, contract).run().outcome == "committed"
+
+
+def after(compute: Callable[..., DataFrame], fault: Callable[[DataFrame], DataFrame]) -> Callable[..., DataFrame]:
+    return lambda *frames, **settings: fault(compute(*frames, **settings))
