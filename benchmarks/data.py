@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from headwater.contracts import Contracts
 from headwater.engine import delta
+from headwater.engine.files import File
 from headwater.engine.protocol import Commit, Staged, StagedFile, Table
+from headwater.object_store import Place
 from headwater.run.tables import lake_table
 from headwater.sandbox.datasets import names, people
 from headwater.sandbox.datasets.columns import (
@@ -110,9 +112,10 @@ def _write(lake: Path, table: Table, pieces: Iterator[tuple[str | None, pa.Table
         file.parent.mkdir(parents=True, exist_ok=True)
         typed = piece.select(kept).cast(pa.schema([table.schema.field(name) for name in kept]))
         pq.write_table(typed, file, compression="zstd", row_group_size=125_000)
-        files.append(delta.staged_file(root, file, values))
+        path, size = file.relative_to(root).as_posix(), file.stat().st_size
+        files.append(delta.staged_file(table, File(path, size, END), pq.read_metadata(file), values))
     inputs = {"watermark": f"{END:%Y-%m-%dT%H:%M:%SZ}"}
-    delta.put(str(root), table, Staged("first", tuple(files)), Commit(table.app_id, 1, inputs), overwrite=False)
+    delta.put(Place(str(root)), table, Staged("first", tuple(files)), Commit(table.app_id, 1, inputs), overwrite=False)
 
 
 def _chunks(count: int) -> Iterator[Ints]:

@@ -17,6 +17,7 @@ from headwater.contracts import Contract, Contracts
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
+from headwater.object_store import Place
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
 from headwater.run.bronze import Landing
@@ -72,7 +73,7 @@ class Lake:
 
     def __init__(self, folder: Path, spark: SparkSession, contracts: Contracts, *observers: Observer) -> None:
         self.folder, self.contracts = folder, contracts
-        self.engine = EmbeddedEngine(str(folder / "lake"), spark)
+        self.engine = EmbeddedEngine(Place(str(folder / "lake")), spark)
         limits, settings = load_limits(PROJECT / "config" / "dq.yaml", contracts), _settings(folder)
         emit, store, began = emitter(observers), open_store(settings), at("2024-11-01")
         mirror, holder = Mirror(store, emit), Holder.here("run-0", began)

@@ -1,20 +1,58 @@
 """The embedded engine commits once, whoever else commits."""
 
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.aws import served
 
-from headwater.engine import Commit, Held, Staged, Table
+from headwater.config import AwsSettings
+from headwater.engine import Commit, Held, HeldSince, Repeats, Staged, Table
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.engine.landing import write_once
 from headwater.errors import CommitRefused
+from headwater.object_store import Place
 from headwater.run.row_ids import RowIds
 
 TABLE = Table("events", "bronze/events", pa.schema([("_row_id", pa.string()), ("value", pa.int64())]))
+LANDED = Table(
+    "orders",
+    "bronze/orders",
+    pa.schema([("_row_id", pa.string()), ("at", pa.timestamp("us", tz="UTC")), ("_ingest_date", pa.date32())]),
+    ("_ingest_date",),
+)
+SALES = Table("sales", "gold/sales", pa.schema([("id", pa.int64()), ("country", pa.string())]), ("country",), True)
+NOTES = Table("notes", "notes", pa.schema([("_row_id", pa.string()), ("table", pa.string()), ("said", pa.string())]))
+NOON = datetime(2024, 11, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[AwsSettings]:
+    with served("engine-lake") as settings:
+        yield settings
+
+
+@pytest.fixture(params=["local", "s3"])
+def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty lake: a folder of this machine, or a prefix of a bucket."""
+    if request.param == "local":
+        return Place(str(tmp_path / "lake"))
+    return Place(f"s3://engine-lake/{uuid.uuid4().hex}", request.getfixturevalue("aws"))
+
+
+@pytest.fixture
+def engine(lake: Place) -> Iterator[EmbeddedEngine]:
+    engine = EmbeddedEngine(lake)
+    yield engine
+    engine.close()
 
 
 def staged(engine: EmbeddedEngine, folder: str, *ids: str) -> Staged:
@@ -22,12 +60,11 @@ def staged(engine: EmbeddedEngine, folder: str, *ids: str) -> Staged:
     return engine.land(TABLE, [batch], folder, Held.NOTHING)[0]
 
 
-def commit(version: int) -> Commit:
-    return Commit(TABLE.app_id, version, {"watermark": f"w{version}"}, {"run_id": "r"})
+def commit(version: int, table: Table = TABLE) -> Commit:
+    return Commit(table.app_id, version, {"watermark": f"w{version}"}, {"run_id": "r"})
 
 
-def test_a_commit_carries_its_rows_and_what_they_were_made_from(tmp_path: Path) -> None:
-    engine = EmbeddedEngine(str(tmp_path))
+def test_a_commit_carries_its_rows_and_what_they_were_made_from(engine: EmbeddedEngine) -> None:
     engine.append(TABLE, staged(engine, "a", "1", "2"), commit(1))
     head = engine.head(TABLE)
 
@@ -36,8 +73,8 @@ def test_a_commit_carries_its_rows_and_what_they_were_made_from(tmp_path: Path) 
     assert engine.rows(TABLE, head.version) == 2
 
 
-def test_the_second_commit_of_a_span_is_refused(tmp_path: Path) -> None:
-    engine, other = EmbeddedEngine(str(tmp_path)), EmbeddedEngine(str(tmp_path))
+def test_the_second_commit_of_a_span_is_refused(lake: Place) -> None:
+    engine, other = EmbeddedEngine(lake), EmbeddedEngine(lake)
     mine, theirs = staged(engine, "a", "1"), staged(other, "b", "1")
     other.append(TABLE, theirs, commit(1))
 
@@ -49,8 +86,29 @@ def test_the_second_commit_of_a_span_is_refused(tmp_path: Path) -> None:
     assert engine.rows(TABLE, 1) == 2
 
 
-def test_a_commit_without_rows_moves_what_was_consumed(tmp_path: Path) -> None:
-    engine = EmbeddedEngine(str(tmp_path))
+def test_of_many_who_commit_one_version_at_once_one_succeeds(lake: Place) -> None:
+    engines = [EmbeddedEngine(lake) for _ in range(4)]
+
+    def committed(engine: EmbeddedEngine, version: int, number: int) -> bool:
+        found = staged(engine, f"{version}-{number}", f"{version}:{number}")
+        try:
+            engine.append(TABLE, found, commit(version))
+        except CommitRefused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        for version in range(1, 6):
+            numbers = range(len(engines))
+            won = list(pool.map(committed, engines, [version] * len(engines), numbers))
+            assert won.count(True) == 1
+
+    head = engines[0].head(TABLE)
+    assert head is not None
+    assert (head.txn, engines[0].rows(TABLE, head.version)) == (5, 5)
+
+
+def test_a_commit_without_rows_moves_what_was_consumed(engine: EmbeddedEngine) -> None:
     engine.append(TABLE, Staged("a"), commit(1))
     engine.append(TABLE, Staged("b"), commit(2))
     head = engine.head(TABLE)
@@ -59,16 +117,104 @@ def test_a_commit_without_rows_moves_what_was_consumed(tmp_path: Path) -> None:
     assert (head.inputs, engine.rows(TABLE, head.version)) == ({"watermark": "w2"}, 0)
 
 
-def test_a_table_that_nobody_committed_has_no_head(tmp_path: Path) -> None:
-    assert EmbeddedEngine(str(tmp_path)).head(TABLE) is None
+def test_a_table_that_nobody_committed_has_no_head(engine: EmbeddedEngine) -> None:
+    assert engine.head(TABLE) is None
 
 
-def test_only_rows_that_the_table_lacks_are_inserted(tmp_path: Path) -> None:
-    engine = EmbeddedEngine(str(tmp_path))
+def landed(engine: EmbeddedEngine, folder: str, repeats: Repeats, *rows: tuple[str, datetime]) -> tuple[Staged, int]:
+    schema = pa.schema(list(LANDED.schema)[:2])
+    batch = pa.RecordBatch.from_pylist([{"_row_id": each, "at": at} for each, at in rows], schema=schema)
+    return engine.land(LANDED, [batch], f"_ingest_date=2024-11-01/{folder}", repeats)
+
+
+def test_of_a_stream_only_what_the_table_lacks_is_landed(engine: EmbeddedEngine) -> None:
+    first, repeated = landed(engine, "r-0", Held.ANYTHING, ("a", NOON), ("b", NOON), ("a", NOON))
+    engine.append(LANDED, first, commit(1, LANDED))
+    hour = timedelta(hours=1)
+    second, again = landed(engine, "r-1", HeldSince("at", NOON), ("b", NOON), ("c", NOON + hour), ("c", NOON + hour))
+    engine.append(LANDED, second, commit(2, LANDED))
+
+    assert (first.rows, repeated) == (2, 1)
+    assert (second.rows, again) == (1, 2)
+    assert landed(engine, "r-2", HeldSince("at", NOON + hour), ("a", NOON), ("c", NOON + hour))[1] == 1
+    assert landed(engine, "r-3", Held.NOTHING, ("a", NOON))[1] == 0
+    assert landed(engine, "r-4", Held.ANYTHING, ("a", NOON), ("c", NOON)) == (
+        Staged("_ingest_date=2024-11-01/r-4"),
+        2,
+    )
+    read = engine.scan(LANDED, 1, ["_row_id", "_ingest_date"]).read_all()
+    assert sorted(read["_row_id"].to_pylist()) == ["a", "b", "c"]
+    assert set(read["_ingest_date"].to_pylist()) == {date(2024, 11, 1)}
+
+
+def test_changes_are_what_an_append_only_table_gained(engine: EmbeddedEngine) -> None:
+    for version, each in enumerate("abc", start=1):
+        engine.append(LANDED, landed(engine, f"r-{version}", Held.NOTHING, (each, NOON))[0], commit(version, LANDED))
+
+    gained = engine.changes(LANDED, 0, 2).toArrow()
+    assert sorted(gained["_row_id"].to_pylist()) == ["b", "c"]
+    assert engine.changes(LANDED, 2, 2).count() == 0
+
+
+COUNTRIES = ["United Kingdom", "Côte d'Ivoire", "a/b", "x%20y", "=", "q?#&+", "Unknown", None]
+
+
+def test_staged_files_are_read_back_as_they_will_stand(engine: EmbeddedEngine) -> None:
+    rows = pa.table({"id": list(range(8)), "country": COUNTRIES}, schema=SALES.schema)
+    found = engine.stage(SALES, engine.session.createDataFrame(rows), "r-1", SALES.partition_by)
+    back = engine.staged(SALES, found).toArrow().select(SALES.schema.names).sort_by("id")
+    engine.replace(SALES, found, commit(1, SALES))
+
+    assert found.rows == 8
+    assert {file.partition["country"] for file in found.files} == set(COUNTRIES)
+    assert back.to_pylist() == rows.to_pylist()
+    assert engine.read(SALES, 0).toArrow().select(SALES.schema.names).sort_by("id").to_pylist() == rows.to_pylist()
+    assert engine.scan(SALES, 0, ["id", "country"]).read_all().sort_by("id").to_pylist() == rows.to_pylist()
+
+
+def test_what_is_staged_again_takes_the_place_of_what_was(engine: EmbeddedEngine) -> None:
+    rows = engine.session.createDataFrame(pa.table({"id": [1, 2], "country": ["DE", "FR"]}, schema=SALES.schema))
+    engine.stage(SALES, rows, "r-1", SALES.partition_by)
+    again = engine.stage(SALES, rows.where("country = 'DE'"), "r-1", SALES.partition_by)
+
+    assert [file.partition["country"] for file in again.files] == ["DE"]
+    assert engine.staged(SALES, again).count() == 1
+    engine.discard(SALES, again)
+    engine.discard(SALES, again)
+    assert engine.head(SALES) is None
+
+
+def test_only_rows_that_the_table_lacks_are_inserted(engine: EmbeddedEngine) -> None:
     rows = pa.table({"_row_id": ["1", "2"], "value": [1, 1]}, schema=TABLE.schema)
 
     assert engine.insert(TABLE, rows, on="_row_id") == 2
     assert engine.insert(TABLE, rows, on="_row_id") == 0
+
+
+def notes(*rows: tuple[str, str, str]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(NOTES.schema.names, row, strict=True)) for row in rows], schema=NOTES.schema)
+
+
+def test_a_table_is_settled_to_exactly_what_it_is_told(engine: EmbeddedEngine) -> None:
+    engine.settle(NOTES, notes(("1", "orders", "a"), ("2", "orders", "b")), on="_row_id")
+    engine.settle(NOTES, notes(("2", "orders", "c"), ("3", "orders", "d")), on="_row_id")
+    head = engine.head(NOTES)
+
+    assert head is not None
+    assert engine.scan(NOTES, head.version, ["_row_id", "said"]).read_all().sort_by("_row_id").to_pylist() == [
+        {"_row_id": "2", "said": "c"},
+        {"_row_id": "3", "said": "d"},
+    ]
+
+
+def test_rows_take_the_place_of_those_with_the_same_values(engine: EmbeddedEngine) -> None:
+    engine.overwrite(NOTES, notes(("1", "orders", "a"), ("2", "orders", "b")), {"table": "orders"})
+    engine.overwrite(NOTES, notes(("3", "customers", "c")), {"table": "customers"})
+    engine.overwrite(NOTES, notes(("4", "orders", "d")), {"table": "orders"})
+    head = engine.head(NOTES)
+
+    assert head is not None
+    assert sorted(engine.scan(NOTES, head.version, ["_row_id"]).read_all()["_row_id"].to_pylist()) == ["3", "4"]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,7 +234,7 @@ def test_however_a_stream_is_cut_each_row_is_written_once(
     ]
     path = tmp_path / "new.parquet"
     path.unlink(missing_ok=True)
-    read, repeated = write_once(path, TABLE.schema, batches, [str(held)], "true")
+    read, repeated = write_once(path, TABLE.schema, batches, ds.dataset(held).scanner(columns=["_row_id"]).to_reader())
 
     everything = [each for batch in told for each in batch]
     written = pa.parquet.read_table(path)["value"].to_pylist() if path.exists() else []

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 
 from headwater.contracts import load_contracts
+from headwater.object_store import Place
 from headwater.observe.query import LakeQuery, QueryRefused
 
 PROJECT = Path(__file__).parents[2]
@@ -311,7 +312,7 @@ def test_query_refuses_in_one_sentence(lake: LakeQuery, sql: str, message: str) 
 @pytest.fixture
 def lake(project: Path) -> Iterator[LakeQuery]:
     contracts = load_contracts(project / "config" / "contracts")
-    opened = LakeQuery(str(project / ".headwater" / "lake" / "generated"), contracts)
+    opened = LakeQuery(Place(str(project / ".headwater" / "lake" / "generated")), contracts)
     yield opened
     opened.close()
 

@@ -34,12 +34,13 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
     name = _known(session, table)
     at = lake_clock(session)
 
+    from headwater.object_store import lake_of
     from headwater.observe.description import described
     from headwater.quality.limits import load_limits
     from headwater.run.plan import neighbours
     from headwater.transform.table import load_tables
 
-    about = described(session.settings.lake, session.contracts, name, rows)
+    about = described(lake_of(session.settings), session.contracts, name, rows)
     near = neighbours(name, session.contracts, load_tables())
     limits = load_limits(session.settings.dq, session.contracts).tables.get(name)
     read = _reading(session, name)

@@ -15,6 +15,7 @@ import psutil
 from headwater.config import Settings, load_settings, project_folder
 from headwater.contracts import load_contracts
 from headwater.errors import HeadwaterError
+from headwater.object_store import lake_of
 from headwater.observe.tabular import size
 
 _NEEDED_DISK = 3_000_000_000
@@ -46,7 +47,8 @@ def findings(config: Path, command: str) -> Iterator[Finding]:
     except HeadwaterError as error:
         yield _refused("config", error)
         return
-    yield Finding("config", True, f"{config}, lake {settings.lake}")
+    yield Finding("config", True, str(config))
+    yield _lake(settings)
     yield _contracts(settings)
     yield _state(settings)
     yield from _secrets(settings)
@@ -57,6 +59,16 @@ def findings(config: Path, command: str) -> Iterator[Finding]:
 
 def _refused(subject: str, error: HeadwaterError) -> Finding:
     return Finding(subject, False, str(error), "as the message says")
+
+
+def _lake(settings: Settings) -> Finding:
+    """Whether S3 lets us see a lake that is kept there; a folder of this machine is made by the first run."""
+    try:
+        lake = lake_of(settings)
+        lake.check()
+    except HeadwaterError as error:
+        return _refused("lake", error)
+    return Finding("lake", True, f"{lake}" + (" answers" if lake.is_on_s3 else ""))
 
 
 def _contracts(settings: Settings) -> Finding:

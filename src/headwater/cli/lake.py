@@ -31,9 +31,10 @@ def status(session: Session, as_json: bool) -> None:
     contracts, settings = session.contracts, session.settings
     at = lake_clock(session)
 
+    from headwater.object_store import lake_of
     from headwater.observe.lake import statuses
 
-    tables = statuses(settings.lake, contracts)
+    tables = statuses(lake_of(settings), contracts)
     if as_json:
         click.echo(
             json.dumps(
@@ -112,9 +113,10 @@ def query(session: Session, sql: str | None, as_csv: bool, as_json: bool) -> Non
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
 
+    from headwater.object_store import lake_of
     from headwater.observe.query import LakeQuery
 
-    lake = LakeQuery(session.settings.lake, session.contracts)
+    lake = LakeQuery(lake_of(session.settings), session.contracts)
     try:
         if sql is None:
             header, rows = ["table", "rows"], [(each.name, each.rows) for each in lake.tables()]

@@ -3,7 +3,6 @@
 import json
 import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +12,7 @@ from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from headwater.config import Settings
+    from headwater.object_store import Place
     from headwater.observe.progress import Progress
     from headwater.sandbox.control import Status
 
@@ -84,31 +84,26 @@ def _selected(session: Session, select: str | None) -> tuple[str, ...] | None:
 def _with_sandbox(session: Session, progress: "Progress") -> "tuple[Settings, Status]":
     """Bring the sandbox up, unless it is: the settings that say where its stand-ins listen, and what runs."""
     from headwater.cli.sandbox import bring_up
+    from headwater.object_store import lake_of
 
     state = bring_up(session, progress.step)
     settings = session.reload()
-    _claim(settings.lake, state.dataset or "")
+    _claim(lake_of(settings), state.dataset or "")
     return settings, state
 
 
-def _claim(lake: str, dataset: str) -> None:
+def _claim(lake: "Place", dataset: str) -> None:
     """Write down which dataset a lake is made of, once; datasets of one name from two folders must not mix.
-
-    On S3 the name of the lake's folder alone tells datasets apart.
 
     Raises:
         ConfigurationError: the lake is made of another dataset.
+        LakeError: the lake is on S3, which refuses us or does not answer.
     """
-    if "://" in lake:
-        return
-    marker = Path(lake) / "_dataset.json"
-    if marker.exists():
-        made_of = json.loads(marker.read_text(encoding="utf-8"))["dataset"]
-        if made_of != dataset:
-            raise ConfigurationError(
-                f"the lake {lake} is made of the dataset {made_of}, not {dataset}; set another `lake:` in the config file, "
-                f"or remove that folder"
-            )
-        return
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"dataset": dataset}) + "\n", encoding="utf-8")
+    lake.check()
+    written = lake.claimed("_dataset.json", json.dumps({"dataset": dataset}).encode() + b"\n")
+    made_of = json.loads(written)["dataset"]
+    if made_of != dataset:
+        raise ConfigurationError(
+            f"the lake {lake} is made of the dataset {made_of}, not {dataset}; set another `lake:` in the config file, "
+            f"or remove that folder"
+        )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,29 +10,55 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
+from headwater.engine.files import File
 from headwater.engine.protocol import Commit, Head, Staged, StagedFile, Table
 from headwater.errors import CommitRefused, LakeError
+from headwater.object_store import Place
 
 _RECORD = "headwater"
 """The key of a commit's metadata under which its inputs and counts stand."""
 
+_MADE_ONCE = 0
+"""How often the making of a table is tried again: delta-rs would put the loser's first commit behind the winner's."""
+
 _LOG_KEPT = "interval 365 days"
 
 
-def open_table(uri: str) -> DeltaTable | None:
+def open_table(place: Place) -> DeltaTable | None:
     """A fresh handle, or None where there is no table."""
     try:
-        return DeltaTable(uri)
+        return DeltaTable(place.uri, storage_options=place.log_options)
     except TableNotFoundError:
         return None
 
 
-def head(uri: str, app_id: str) -> Head | None:
+def open_version(place: Place, version: int) -> DeltaTable:
+    """A handle on a table as it was."""
+    return DeltaTable(place.uri, version=version, storage_options=place.log_options)
+
+
+def existing(place: Place, table: Table) -> DeltaTable:
+    """A fresh handle on a table, made empty if it was not there."""
+    try:
+        return DeltaTable.create(
+            place.uri,
+            table.schema,
+            mode="ignore",
+            partition_by=list(table.partition_by),
+            configuration=configuration(table),
+            storage_options=place.log_options,
+            commit_properties=CommitProperties(max_commit_retries=_MADE_ONCE),
+        )
+    except CommitFailedError:  # somebody else made it at the same instant
+        return DeltaTable(place.uri, storage_options=place.log_options)
+
+
+def head(place: Place, app_id: str) -> Head | None:
     """What the newest commit of a table says."""
-    handle = open_table(uri)
+    handle = open_table(place)
     if handle is None:
         return None
-    record = _record(handle)
+    record = recorded(place, handle.version())
     return Head(
         version=handle.version(),
         txn=handle.transaction_version(app_id) or 0,
@@ -42,16 +67,20 @@ def head(uri: str, app_id: str) -> Head | None:
     )
 
 
-def _record(handle: DeltaTable) -> Mapping[str, Any]:
-    newest = handle.history(1)
-    text = newest[0].get(_RECORD) if newest else None
+def recorded(place: Place, version: int) -> Mapping[str, Any]:
+    """The inputs and the metadata that a commit carries; empty where it carries none that can be read.
+
+    Its file is read directly: delta-rs lists the log for it, and stops all other threads meanwhile.
+    """
+    entries = (place.content(f"_delta_log/{version:020}.json") or b"").splitlines()
     try:
-        return dict(json.loads(text)) if text else {}
-    except (TypeError, ValueError):
+        [information] = [json.loads(entry) for entry in entries if entry.startswith(b'{"commitInfo"')]
+        return dict(json.loads(information["commitInfo"][_RECORD]))
+    except (KeyError, TypeError, ValueError):
         return {}
 
 
-def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bool) -> int:
+def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite: bool) -> int:
     """Commit staged files with their `txn`, and say the Delta version.
 
     The check on a fresh handle refuses what is done already; the `txn` action makes delta-rs refuse whoever passed
@@ -60,21 +89,21 @@ def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bo
     Raises:
         CommitRefused: the table records this version of its application, or a higher one.
     """
-    adds = [_add_action(uri, table, file) for file in staged.files]
-    properties = commit_properties(commit)
-    handle = open_table(uri)
+    adds = [_add_action(table, file) for file in staged.files]
+    handle = open_table(place)
     try:
         if handle is None:
             create_table_with_add_actions(
-                uri,
+                place.uri,
                 Schema.from_arrow(table.schema),
                 adds,
                 mode="error",
                 partition_by=list(table.partition_by),
                 configuration=configuration(table),
-                commit_properties=properties,
+                commit_properties=commit_properties(commit, _MADE_ONCE),
+                storage_options=place.log_options,
             )
-            return DeltaTable(uri).version()
+            return DeltaTable(place.uri, storage_options=place.log_options).version()
         recorded = handle.transaction_version(commit.app_id)
         if recorded is not None and recorded >= commit.version:
             raise CommitRefused(
@@ -85,22 +114,24 @@ def put(uri: str, table: Table, staged: Staged, commit: Commit, *, overwrite: bo
             "overwrite" if overwrite else "append",
             handle.schema(),
             list(table.partition_by),
-            commit_properties=properties,
+            commit_properties=commit_properties(commit),
         )
         handle.update_incremental()
         return handle.version()
     except (CommitFailedError, DeltaError) as error:
-        now = head(uri, commit.app_id)
+        now = head(place, commit.app_id)
         if now is not None and now.txn >= commit.version:
             raise CommitRefused(f"{table.name}: another writer committed version {commit.version} first") from error
         raise LakeError(f"{table.name}: the commit failed: {error}") from error
 
 
-def commit_properties(commit: Commit) -> CommitProperties:
+def commit_properties(commit: Commit, retries: int | None = None) -> CommitProperties:
     """The commit's `txn` and its record."""
     record = json.dumps({"inputs": commit.inputs, "metadata": commit.metadata}, sort_keys=True, default=str)
     return CommitProperties(
-        custom_metadata={_RECORD: record}, app_transactions=[Transaction(commit.app_id, commit.version)]
+        custom_metadata={_RECORD: record},
+        app_transactions=[Transaction(commit.app_id, commit.version)],
+        max_commit_retries=retries,
     )
 
 
@@ -112,24 +143,15 @@ def configuration(table: Table) -> dict[str, str | None]:
     return kept
 
 
-def staged_file(root: Path, path: Path, partition: Mapping[str, str | None]) -> StagedFile:
+def staged_file(table: Table, file: File, footer: pq.FileMetaData, partition: Mapping[str, str | None]) -> StagedFile:
     """Describe a Parquet file by its footer."""
-    metadata = pq.read_metadata(path)
-    return StagedFile(
-        path=path.relative_to(root).as_posix(), rows=metadata.num_rows, bytes=path.stat().st_size, partition=partition
-    )
+    statistics = json.dumps(_statistics(footer, table.schema))
+    return StagedFile(file.path, footer.num_rows, file.bytes, partition, file.modified, statistics)
 
 
-def _add_action(uri: str, table: Table, file: StagedFile) -> AddAction:
-    path = Path(uri) / file.path
-    return AddAction(
-        file.path,
-        file.bytes,
-        {column: file.partition[column] for column in table.partition_by},
-        int(path.stat().st_mtime * 1000),
-        True,
-        json.dumps(_statistics(pq.read_metadata(path), table.schema)),
-    )
+def _add_action(table: Table, file: StagedFile) -> AddAction:
+    partition = {column: file.partition[column] for column in table.partition_by}
+    return AddAction(file.path, file.bytes, partition, int(file.modified.timestamp() * 1000), True, file.statistics)
 
 
 def _statistics(metadata: pq.FileMetaData, schema: pa.Schema) -> dict[str, Any]:

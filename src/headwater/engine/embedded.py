@@ -1,7 +1,6 @@
 """The embedded engine: Sail computes in this process, delta-rs commits. No Java."""
 
 import os
-import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from deltalake.table import TableMerger
@@ -19,9 +19,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from headwater.engine import delta
-from headwater.engine.landing import write_once
+from headwater.engine.files import Files, files_below
+from headwater.engine.landing import ROW_ID, write_once
 from headwater.engine.protocol import Commit, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import LakeError
+from headwater.object_store import Place
 
 _POOL_BYTES = 1 << 30
 _ATTEMPTS = 20
@@ -36,15 +38,13 @@ _SAIL = {
 
 
 class EmbeddedEngine:
-    """An `Engine` in this process, for a lake on the local disk.
+    """An `Engine` in this process, for a lake on this machine or on S3.
 
     Without a `session` it starts Sail when one is first needed, and ends it at `close`.
     """
 
-    def __init__(self, lake: str, session: SparkSession | None = None) -> None:
-        if "://" in lake:
-            raise LakeError(f"{lake}: the embedded engine keeps its lake on the local disk; set `lake:` to a folder")
-        self._lake = Path(lake)
+    def __init__(self, lake: Place, session: SparkSession | None = None) -> None:
+        self._lake = lake
         self._given = session
         self._server: Any = None
         self._starting = threading.Lock()
@@ -62,6 +62,7 @@ class EmbeddedEngine:
             return self._given
         for name, value in _SAIL.items():
             os.environ.setdefault(name, value)
+        os.environ.update(self._lake.environment)
         from pysail.spark import SparkConnectServer
 
         self._server = SparkConnectServer("127.0.0.1", 0)
@@ -78,24 +79,23 @@ class EmbeddedEngine:
             self._server.stop()
 
     def head(self, table: Table) -> Head | None:
-        return delta.head(self._uri(table), table.app_id)
+        return delta.head(self._place(table), table.app_id)
 
     def read(self, table: Table, version: int | None) -> DataFrame:
         if version is None:
             return self.session.createDataFrame([], from_arrow_schema(table.schema))
         reader = self.session.read.format("delta").option("versionAsOf", str(version))
-        return reader.load(self._uri(table))
+        return reader.load(self._place(table).uri)
 
     def scan(self, table: Table, version: int, columns: Sequence[str]) -> pa.RecordBatchReader:
-        dataset = DeltaTable(self._uri(table), version=version).to_pyarrow_dataset()
-        return dataset.scanner(columns=list(columns), batch_readahead=2, fragment_readahead=1).to_reader()
+        return self._stream(table, delta.open_version(self._place(table), version), columns)
 
     def rows(self, table: Table, version: int) -> int:
-        actions = pa.table(DeltaTable(self._uri(table), version=version).get_add_actions(flatten=True))
+        actions = pa.table(delta.open_version(self._place(table), version).get_add_actions(flatten=True))
         return sum(actions["num_records"].to_pylist())
 
     def changes(self, table: Table, after: int, until: int) -> DataFrame:
-        files = sorted(self._files(table, until) - self._files(table, after))
+        files = sorted(self._uris(table, until) - self._uris(table, after))
         if not files:
             return self.read(table, None).drop(*table.partition_by)
         return self.session.read.parquet(*files)
@@ -103,52 +103,56 @@ class EmbeddedEngine:
     def land(
         self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats
     ) -> tuple[Staged, int]:
-        root = Path(self._uri(table))
-        path = root / folder / "part-0.parquet"
+        files, path = self._files(table), f"{folder}/part-0.parquet"
         schema = pa.schema([field for field in table.schema if field.name not in table.partition_by])
-        held, held_where = self._held(table, repeats)
-        read, repeated = write_once(path, schema, batches, held, held_where)
+        with files.written(path) as draft:
+            read, repeated = write_once(draft, schema, batches, self._held(table, repeats))
         if read == repeated:
             return Staged(folder), repeated
-        return Staged(folder, (delta.staged_file(root, path, _partition(folder)),)), repeated
+        return self._staged(table, folder, lambda _: _partition(folder)), repeated
 
     def stage(self, table: Table, rows: DataFrame, folder: str, partition_by: Sequence[str]) -> Staged:
-        root = Path(self._uri(table))
-        place = root / folder
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        files = self._files(table)
+        files.remove(file.path for file in files.listed(folder))
+        place = self._place(table).at(folder)
+        if not place.is_on_s3:
+            Path(place.uri).mkdir(parents=True, exist_ok=True)
         writer = rows.write.mode("overwrite").option("compression", "zstd")
-        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(str(place))
-        paths = sorted(place.rglob("*.parquet"))
-        described = [
-            delta.staged_file(root, path, _partition(path.parent.relative_to(place).as_posix())) for path in paths
-        ]
+        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(place.uri)
+        return self._staged(table, folder, lambda path: _partition(path.removeprefix(f"{folder}/")))
+
+    def _staged(self, table: Table, folder: str, partition: Callable[[str], dict[str, str | None]]) -> Staged:
+        """What was written below a folder; a file without rows counts for nothing."""
+        files = self._files(table)
+        listed = [file for file in files.listed(folder) if file.path.endswith(".parquet")]
+        described = (
+            delta.staged_file(table, file, footer, partition(file.path))
+            for file, footer in zip(listed, files.footers(listed), strict=True)
+        )
         return Staged(folder, tuple(file for file in described if file.rows))
 
     def staged(self, table: Table, staged: Staged) -> DataFrame:
-        rows = self.session.read.parquet(str(Path(self._uri(table)) / staged.folder))
+        rows = self.session.read.parquet(self._place(table).at(staged.folder).uri)
         for column in staged.files[0].partition:
             # Without a value a partition's folder is `column=`: no partition holds the empty text.
             rows = rows.withColumn(column, F.nullif(F.col(column).cast("string"), F.lit("")))
         return rows
 
     def discard(self, table: Table, staged: Staged) -> None:
-        root = Path(self._uri(table))
-        for file in staged.files:
-            (root / file.path).unlink(missing_ok=True)
+        self._files(table).remove(file.path for file in staged.files)
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:
-        return delta.put(self._uri(table), table, staged, commit, overwrite=False)
+        return delta.put(self._place(table), table, staged, commit, overwrite=False)
 
     def replace(self, table: Table, staged: Staged, commit: Commit) -> int:
-        return delta.put(self._uri(table), table, staged, commit, overwrite=True)
+        return delta.put(self._place(table), table, staged, commit, overwrite=True)
 
     def insert(self, table: Table, rows: pa.Table, on: str) -> int:
         metrics = self._merged(table, rows, on, lambda merge: merge.when_not_matched_insert_all())
         return int(metrics["num_target_rows_inserted"])
 
     def settle(self, table: Table, rows: pa.Table, on: str) -> None:
-        if rows.num_rows == 0 and delta.open_table(self._uri(table)) is None:
+        if rows.num_rows == 0 and delta.open_table(self._place(table)) is None:
             return
         # Lists can't be compared in a merge; what we settle says the same in a text beside them.
         plain = [field.name for field in rows.schema if field.name != on and not pa.types.is_list(field.type)]
@@ -166,7 +170,9 @@ class EmbeddedEngine:
         """Merge and say what was written; a writer that was faster only makes it start again."""
         with self._merging[table.name]:
             for _ in range(_ATTEMPTS):
-                merge = self._existing(table).merge(rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False)
+                merge = delta.existing(self._place(table), table).merge(
+                    rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False
+                )
                 try:
                     metrics = clauses(merge).execute()
                 except CommitFailedError:
@@ -177,45 +183,34 @@ class EmbeddedEngine:
 
     def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int]) -> None:
         with self._merging[table.name]:
-            handle = self._existing(table)
+            handle = delta.existing(self._place(table), table)
             equal = [f'"{name}" = {_literal(value)}' for name, value in where.items()]
             properties = CommitProperties(max_commit_retries=_ATTEMPTS)
             write_deltalake(handle, rows, mode="overwrite", predicate=" AND ".join(equal), commit_properties=properties)
 
-    def _uri(self, table: Table) -> str:
-        return str(self._lake / table.path)
+    def _place(self, table: Table) -> Place:
+        return self._lake.at(table.path)
 
-    def _existing(self, table: Table) -> DeltaTable:
-        """A fresh handle on a table, made empty if it was not there."""
-        return DeltaTable.create(
-            self._uri(table),
-            table.schema,
-            mode="ignore",
-            partition_by=list(table.partition_by),
-            configuration=delta.configuration(table),
-        )
+    def _files(self, table: Table) -> Files:
+        return files_below(self._place(table))
 
-    def _files(self, table: Table, version: int) -> set[str]:
-        return set(DeltaTable(self._uri(table), version=version).file_uris())
+    def _uris(self, table: Table, version: int) -> set[str]:
+        return set(delta.open_version(self._place(table), version).file_uris())
 
-    def _held(self, table: Table, repeats: Repeats) -> tuple[list[str], str]:
-        """The files that may hold a row of the stream, and which of their rows may, as a condition in SQL."""
-        if repeats is Held.NOTHING or (handle := delta.open_table(self._uri(table))) is None:
-            return [], "true"
-        if isinstance(repeats, HeldSince):
-            newest = pa.table(handle.get_add_actions(flatten=True))
-            bound = f"max.{repeats.cursor}"
-            cursor = '"' + repeats.cursor.replace('"', '""') + '"'
-            where = f"{cursor} >= TIMESTAMPTZ '{repeats.instant.isoformat()}'"
-            if bound not in newest.column_names:
-                return handle.file_uris(), where
-            instants = newest[bound].cast(pa.timestamp("us", tz="UTC")).to_pylist()
-            paths = newest["path"].to_pylist()
-            recent = [
-                path for path, most in zip(paths, instants, strict=True) if most is None or most >= repeats.instant
-            ]
-            return [f"{self._uri(table)}/{unquote(path)}" for path in recent], where
-        return handle.file_uris(), "true"
+    def _stream(
+        self, table: Table, handle: DeltaTable, columns: Sequence[str], where: ds.Expression | None = None
+    ) -> pa.RecordBatchReader:
+        """Some columns of the rows that fulfil a condition; files that by the log hold none are not opened."""
+        dataset = handle.to_pyarrow_dataset(filesystem=self._place(table).filesystem)
+        scanner = dataset.scanner(columns=list(columns), filter=where, batch_readahead=2, fragment_readahead=1)
+        return scanner.to_reader()
+
+    def _held(self, table: Table, repeats: Repeats) -> pa.RecordBatchReader | None:
+        """The `_row_id` of every row of the table that a stream may bring again."""
+        if repeats is Held.NOTHING or (handle := delta.open_table(self._place(table))) is None:
+            return None
+        where = ds.field(repeats.cursor) >= pa.scalar(repeats.instant) if isinstance(repeats, HeldSince) else None
+        return self._stream(table, handle, [ROW_ID], where)
 
 
 def _literal(value: str | int) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+
+if TYPE_CHECKING:  # whoever only looks into a log starts faster without it
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,17 @@ class Head:
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A Parquet file below a table's path: its path from there, and its partition values as text (None is null)."""
+    """A Parquet file below a table's path: its path from there, and its partition values as text (None is null).
+
+    `statistics` is the bounds of its columns as the Delta log writes them down.
+    """
 
     path: str
     rows: int
     bytes: int
     partition: Mapping[str, str | None]
+    modified: datetime
+    statistics: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Engine(Protocol):
     """PySpark to compute, Delta to keep. Every write is staged first, judged by whoever calls, then committed."""
 
     @property
-    def session(self) -> SparkSession:
+    def session(self) -> "SparkSession":
         """The PySpark session, started when first asked for."""
         ...
 
@@ -114,7 +121,7 @@ class Engine(Protocol):
         """The table's newest state from a fresh handle; None where it was never committed."""
         ...
 
-    def read(self, table: Table, version: int | None) -> DataFrame:
+    def read(self, table: Table, version: int | None) -> "DataFrame":
         """The table at a version; empty, typed by its schema, at None."""
         ...
 
@@ -126,7 +133,7 @@ class Engine(Protocol):
         """How many rows the table had at a version, by its log."""
         ...
 
-    def changes(self, table: Table, after: int, until: int) -> DataFrame:
+    def changes(self, table: Table, after: int, until: int) -> "DataFrame":
         """The rows that an append-only table gained in the versions `(after, until]`, without its partition columns."""
         ...
 
@@ -136,11 +143,11 @@ class Engine(Protocol):
         """Stage a stream once per `_row_id`; also say how many of its rows the table or the stream had already."""
         ...
 
-    def stage(self, table: Table, rows: DataFrame, folder: str, partition_by: Sequence[str]) -> Staged:
+    def stage(self, table: Table, rows: "DataFrame", folder: str, partition_by: Sequence[str]) -> Staged:
         """Write rows as Parquet below the table's path, without committing them."""
         ...
 
-    def staged(self, table: Table, staged: Staged) -> DataFrame:
+    def staged(self, table: Table, staged: Staged) -> "DataFrame":
         """Read back all that was staged with `staged`, its partition columns as text; `staged` is not empty."""
         ...
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
-from headwater.config import S3Settings
+from headwater.config import AwsSettings, S3Settings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile, credential, setting
@@ -21,6 +21,7 @@ from headwater.extract.from_text import reject_batch
 from headwater.extract.json_file import read_json, read_json_lines
 from headwater.extract.packed_file import CODECS, unpack
 from headwater.extract.parquet_file import read_parquet
+from headwater.object_store import s3_options
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -116,12 +117,12 @@ class S3FileExtractor(Extractor):
     def _store(self) -> "S3Store":
         from obstore.store import S3Store
 
-        endpoint = self._settings.endpoint_url
-        options: dict[str, Any] = {}
-        if endpoint:
-            options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-        if self._settings.region:
-            options["region"] = self._settings.region
+        asked = s3_options(AwsSettings(self._settings.region, self._settings.endpoint_url))
+        region = asked.get("aws_region", "us-east-1")
+        # Said also where it is AWS's own: a lake elsewhere puts its endpoint into this process's environment.
+        own = f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+        endpoint = asked.get("aws_endpoint_url", own)
+        options: dict[str, Any] = {"endpoint": endpoint, "region": region, "virtual_hosted_style_request": False}
         if self._secret:
             options |= {
                 "access_key_id": credential("s3", self._secret, "access_key_id"),
@@ -134,7 +135,7 @@ class S3FileExtractor(Extractor):
                 "timeout": _WHOLE_TIMEOUT,
                 "read_timeout": _READ_TIMEOUT,
                 "connect_timeout": _CONNECT_TIMEOUT,
-                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                "allow_http": endpoint.startswith("http://"),
             },
             retry_config={"max_retries": 1, "retry_timeout": _READ_TIMEOUT},  # the run retries
         )

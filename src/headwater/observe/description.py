@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.contracts import Column, Contract, Contracts
+from headwater.object_store import Place
 from headwater.observe.lake import TableStatus, lake_tables, status_of
 
 HIDDEN = "(hidden)"
@@ -23,16 +24,17 @@ class Description:
     sample: tuple[dict[str, Any], ...]
 
 
-def described(lake: str, contracts: Contracts, table: str, rows: int) -> Description:
+def described(lake: Place, contracts: Contracts, table: str, rows: int) -> Description:
     """Describe a table by its bare name, with up to `rows` rows of it."""
+    lake.check()
     contract = contracts[table]
-    place = next(each for each in lake_tables(lake, contracts) if each.contract is contract)
-    handle = place.open()
+    found = next(each for each in lake_tables(lake, contracts) if each.contract is contract)
+    handle = found.open()
     sample: tuple[dict[str, Any], ...] = ()
     if handle is not None:
-        head = handle.to_pyarrow_dataset().head(rows, columns=list(contract.column_names))
+        head = found.dataset(handle).head(rows, columns=list(contract.column_names))
         sample = tuple(_shown(head, contract))
-    return Description(contract, place.uri, status_of(lake, contracts, place), sample)
+    return Description(contract, found.place.uri, status_of(lake, contracts, found), sample)
 
 
 def demands(column: Column, contract: Contract) -> str:

@@ -1,6 +1,5 @@
 """The tables that a lake may hold, and what their own logs say of them."""
 
-import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,9 +9,12 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow.dataset import Dataset
 
 from headwater.contracts import Contract, Contracts
+from headwater.engine.delta import recorded
 from headwater.errors import LakeError
+from headwater.object_store import Place
 
 Schema: TypeAlias = Literal["bronze", "silver", "gold", "quarantine", "rejects", "main"]
 
@@ -26,7 +28,7 @@ class LakeTable:
 
     schema: Schema
     name: str
-    uri: str
+    place: Place
     contract: Contract | None = None
 
     @property
@@ -40,23 +42,28 @@ class LakeTable:
             LakeError: there is a table, but its log cannot be read.
         """
         try:
-            return DeltaTable(self.uri)
+            return DeltaTable(self.place.uri, storage_options=self.place.log_options)
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            raise LakeError(f"{self.full_name}: the log of {self.uri} cannot be read: {error}") from error
+            reason = self.place.refusal(error) or f"the log of {self.place} cannot be read: {error}"
+            raise LakeError(f"{self.full_name}: {reason}") from error
+
+    def dataset(self, handle: DeltaTable) -> Dataset:
+        """The files of a version with their partition values, read without going through Python."""
+        return handle.to_pyarrow_dataset(filesystem=self.place.filesystem)
 
 
-def lake_tables(lake: str, contracts: Contracts) -> list[LakeTable]:
+def lake_tables(lake: Place, contracts: Contracts) -> list[LakeTable]:
     """Every table that the contracts imply: theirs, a quarantine for each of Silver, rejects for each of Bronze."""
     tables = [
-        LakeTable(contract.layer, contract.name, f"{lake}/{contract.path}", contract) for contract in contracts.values()
+        LakeTable(contract.layer, contract.name, lake.at(contract.path), contract) for contract in contracts.values()
     ]
     silver = [table.name for table in tables if table.schema == "silver"]
     bronze = [table.name for table in tables if table.schema == "bronze"]
-    tables += [LakeTable("quarantine", name, f"{lake}/quarantine/{name}") for name in silver]
-    tables += [LakeTable("rejects", name, f"{lake}/rejects/{name}") for name in bronze]
-    return [*tables, LakeTable("main", EVIDENCE, f"{lake}/{EVIDENCE}")]
+    tables += [LakeTable("quarantine", name, lake.at(f"quarantine/{name}")) for name in silver]
+    tables += [LakeTable("rejects", name, lake.at(f"rejects/{name}")) for name in bronze]
+    return [*tables, LakeTable("main", EVIDENCE, lake.at(EVIDENCE))]
 
 
 def open_all(tables: Iterable[LakeTable]) -> dict[LakeTable, DeltaTable]:
@@ -86,8 +93,13 @@ class TableStatus:
     verdict: str
 
 
-def statuses(lake: str, contracts: Contracts) -> list[TableStatus]:
-    """The state of every contract's table, in the order of layers."""
+def statuses(lake: Place, contracts: Contracts) -> list[TableStatus]:
+    """The state of every contract's table, in the order of layers.
+
+    Raises:
+        LakeError: the lake cannot be reached, or a table's log not be read.
+    """
+    lake.check()
     tables = lake_tables(lake, contracts)
     handles = open_all(tables)
     evidence = next((handle for table, handle in handles.items() if table.name == EVIDENCE), None)
@@ -95,7 +107,7 @@ def statuses(lake: str, contracts: Contracts) -> list[TableStatus]:
     return [_status(table, handles.get(table), verdicts) for table in tables if table.contract is not None]
 
 
-def status_of(lake: str, contracts: Contracts, table: LakeTable) -> TableStatus:
+def status_of(lake: Place, contracts: Contracts, table: LakeTable) -> TableStatus:
     """The state of one table."""
     evidence = next(each for each in lake_tables(lake, contracts) if each.name == EVIDENCE).open()
     return _status(table, table.open(), _last_verdicts(evidence) if evidence else {})
@@ -105,7 +117,7 @@ def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, 
     if handle is None:
         verdict = verdicts.get(table.name, "")
         return TableStatus(table.name, table.schema, 0, None, None, "", verdict)
-    record = _record(handle)
+    record = recorded(table.place, handle.version())
     return TableStatus(
         table=table.name,
         layer=table.schema,
@@ -115,13 +127,6 @@ def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, 
         position=_position(record.get("inputs") or {}),
         verdict=verdicts.get(table.name, ""),
     )
-
-
-def _record(handle: DeltaTable) -> Mapping[str, Any]:
-    """What the newest commit says that it consumed."""
-    newest = handle.history(1)
-    text = newest[0].get("headwater") if newest else None
-    return json.loads(text) if isinstance(text, str) else {}
 
 
 def _judged(record: Mapping[str, Any]) -> datetime | None:

@@ -9,12 +9,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable
-from pyarrow.dataset import Dataset
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from headwater.contracts import Contracts
 from headwater.errors import HeadwaterError
+from headwater.object_store import Place
 from headwater.observe.lake import LakeTable, lake_tables, open_all, row_count
 
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -39,14 +37,16 @@ class LakeQuery:
     in silver, gold and bronze. Files, extensions, settings and the network are closed to its statements.
     """
 
-    def __init__(self, lake: str, contracts: Contracts) -> None:
+    def __init__(self, lake: Place, contracts: Contracts) -> None:
+        lake.check()
         self._tables = lake_tables(lake, contracts)
         self._handles = open_all(self._tables)
         self._connection = duckdb.connect()
         self._connection.execute("SET TimeZone = 'UTC'")
         for number, (table, handle) in enumerate(self._handles.items()):
             self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.schema}")
-            self._connection.register(f"_dataset_{number}", _dataset(table, handle))
+            # Read without Python: a scan that a LIMIT left behind would call into an interpreter that is gone by then.
+            self._connection.register(f"_dataset_{number}", table.dataset(handle))
             view = f'CREATE VIEW {table.full_name} AS SELECT * FROM "_dataset_{number}"'  # noqa: S608 - names are ours
             self._connection.execute(view)
         present = {table.schema for table in self._handles}
@@ -111,16 +111,6 @@ class LakeQuery:
                 return f"{table.full_name} has not been written yet; a run writes it"
         near = _nearest(wanted, self._handles)
         return f"no table {wanted}" + (f"; did you mean {near}?" if near else "; `query` without SQL lists the tables")
-
-
-def _dataset(table: LakeTable, handle: DeltaTable) -> Dataset:
-    """A table's files with its partition values; on the local disk they are read without going through Python.
-
-    (A scan that a LIMIT left behind would call into an interpreter that is gone by then.)
-    """
-    if "://" in table.uri:
-        return handle.to_pyarrow_dataset()
-    return handle.to_pyarrow_dataset(filesystem=SubTreeFileSystem(table.uri, LocalFileSystem()))
 
 
 def _nearest(wanted: str, tables: Sequence[LakeTable] | dict[LakeTable, Any]) -> str | None:

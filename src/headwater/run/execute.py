@@ -13,6 +13,7 @@ from typing import Any
 from headwater.config import Settings
 from headwater.errors import CommitRefused, HeadwaterError, disk_is_full
 from headwater.extract import EXTRACTORS, build
+from headwater.object_store import lake_of
 from headwater.run.bronze import Landing
 from headwater.run.build import Build
 from headwater.run.context import Context
@@ -112,8 +113,8 @@ class _Steps:
             report = TableReport(name, contract.layer, "failed", reason=str(error))
         except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
-            full = disk_is_full(error, self._context.settings.lake)
-            reason = full or f"{type(error).__name__}: {_first_line(error)}"
+            lake = lake_of(self._context.settings)
+            reason = disk_is_full(error, lake) or lake.refusal(error) or f"{type(error).__name__}: {_first_line(error)}"
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from headwater.config import Settings
 from headwater.contracts import load_contracts
 from headwater.engine.embedded import EmbeddedEngine
+from headwater.object_store import lake_of
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
 from headwater.run.context import Context, emitter
@@ -23,11 +24,14 @@ def opened(settings: Settings, at: datetime | None, observers: Sequence[Observer
 
     Raises:
         ConfigurationError: settings, contracts or limits are wrong; nothing was read or written.
+        LakeError: the lake is on S3, which refuses us or does not answer.
     """
     moment = datetime.now(UTC)
     contracts, functions = load_contracts(settings.contracts), load_tables()
     limits = load_limits(settings.dq, contracts)
-    engine, gate, store = EmbeddedEngine(settings.lake), Gate(limits.timeout), open_store(settings)
+    lake = lake_of(settings)
+    lake.check()
+    engine, gate, store = EmbeddedEngine(lake), Gate(limits.timeout), open_store(settings)
 
     def warm(event: Event) -> None:
         if isinstance(event, Committed):

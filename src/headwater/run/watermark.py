@@ -9,6 +9,7 @@ from headwater.engine import Commit, Staged
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import ConfigurationError, LakeError
 from headwater.extract.base_extractor import Position
+from headwater.object_store import lake_of
 from headwater.run import positions
 from headwater.run.opened import opened
 from headwater.run.tables import lake_table
@@ -31,9 +32,12 @@ def watermark(settings: Settings, contract: Contract) -> Watermark | None:
     """A Bronze table's position; None where it was never committed.
 
     Raises:
+        LakeError: the lake cannot be reached.
         StateUnavailable: the state store did not answer.
     """
-    head = EmbeddedEngine(settings.lake).head(lake_table(contract))
+    lake = lake_of(settings)
+    lake.check()
+    head = EmbeddedEngine(lake).head(lake_table(contract))
     if head is None:
         return None
     stored = positions.parsed(open_store(settings).get_watermark(contract.name))

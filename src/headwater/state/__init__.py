@@ -8,7 +8,6 @@ from pathlib import Path
 
 from headwater.config import Settings
 from headwater.errors import ConfigurationError
-from headwater.object_store import s3_options
 from headwater.state.documents import Documents
 from headwater.state.leases import Holder, Leases, Waiting
 from headwater.state.store import StateStore
@@ -36,7 +35,7 @@ def _documents(settings: Settings) -> Documents:
     if scheme == "s3":
         from headwater.state.s3 import S3Documents
 
-        return S3Documents(place, s3_options(settings.aws))
+        return S3Documents(place, settings.aws)
     if scheme == "dynamodb":
         from headwater.state.dynamodb import DynamoDocuments
 

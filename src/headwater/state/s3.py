@@ -1,13 +1,12 @@
 """State in a bucket: an object for each document, swapped by S3's conditional put."""
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
+from headwater.config import AwsSettings
 from headwater.errors import ConfigurationError, StateUnavailable
+from headwater.object_store import s3_store
 from headwater.state.documents import Document, decoded, encoded
-
-_TIMEOUT = timedelta(seconds=20)
 
 
 class S3Documents:
@@ -18,25 +17,16 @@ class S3Documents:
 
     on_this_machine = False
 
-    def __init__(self, uri: str, options: Mapping[str, str]) -> None:
-        """`options` are object-store's for S3: region, endpoint, credentials.
+    def __init__(self, uri: str, aws: AwsSettings) -> None:
+        """Credentials are boto3's to find.
 
         Raises:
-            ConfigurationError: the URI names no bucket.
+            ConfigurationError: the URI names no bucket, or the extra aws is not installed.
         """
-        from obstore.store import S3Store
-
-        bucket, _, prefix = uri.removeprefix("s3://").strip("/").partition("/")
-        if not bucket:
+        if not uri.removeprefix("s3://").strip("/"):
             raise ConfigurationError(f"state_store: {uri} names no bucket; write s3://<bucket>/<prefix>")
         self.place = uri
-        self._store = S3Store(
-            bucket,
-            prefix=prefix or None,
-            config=cast("Any", dict(options)),
-            client_options={"timeout": _TIMEOUT, "allow_http": True},
-            retry_config={"max_retries": 4, "retry_timeout": _TIMEOUT},
-        )
+        self._store = s3_store(uri, aws)
 
     def get(self, kind: str, name: str) -> Document | None:
         import obstore
