@@ -171,7 +171,7 @@ class Place:
             return f"the lake {self.uri}: there is no bucket {self.bucket}; create it, or correct `lake:`"
         if any(code in said for code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocation")):
             return f"the lake {self.uri} is in another region than aws.region says; correct aws.region"
-        if found := _DENIED.search(said):
+        if found := _DENIED.search(said) or _FORBIDDEN.search(said):
             return (
                 f"the lake {self.uri}: S3 refuses the credentials or lacks a right ({found[0]}); check the AWS profile, "
                 f"role or variables of this process, and its right to list, read, write and delete there"
@@ -194,10 +194,8 @@ def lake_of(settings: Settings) -> Place:
 
 
 _STRANGE = re.compile(r"[^A-Za-z0-9_.=/-]")
-_DENIED = re.compile(
-    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|403 Forbidden|ACCESS_DENIED|"
-    r"PermissionDenied|401 Unauthorized"
-)
+_DENIED = re.compile(r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|ACCESS_DENIED")
+_FORBIDDEN = re.compile(r"403 Forbidden|401 Unauthorized|PermissionDenied")
 _NO_CREDENTIALS = (
     "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the "
     "machine a role"

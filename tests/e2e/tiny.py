@@ -12,12 +12,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from deltalake import DeltaTable
 from tests.versions import DAY, INSTANT, T0, Version, write_about, write_versions
 
+from headwater.object_store import Place
 from headwater.sandbox import Status
 
 PROJECT = Path(__file__).parents[2]
@@ -241,12 +243,23 @@ def _write_topic(file: Path, messages: Sequence[tuple[dict[str, Any] | None, dat
 
 @dataclass(frozen=True)
 class Lake:
-    """A project of its own over a sandbox that others use too: config file, limits, state and lake below `folder`."""
+    """A project of its own over a sandbox that others use too: config file, limits, state and lake below `folder`.
+
+    With `elsewhere` the lake is there, such as on S3.
+    """
 
     folder: Path
+    elsewhere: Place | None = None
 
     @classmethod
-    def beside(cls, sandbox: Status, folder: Path, dq: Mapping[str, Any] | None = None, **settings: Any) -> "Lake":
+    def beside(
+        cls,
+        sandbox: Status,
+        folder: Path,
+        dq: Mapping[str, Any] | None = None,
+        elsewhere: Place | None = None,
+        **settings: Any,
+    ) -> "Lake":
         """Make one; by default half of a batch may break a rule, as here every row is a large share."""
         (folder / "config").mkdir(parents=True)
         standing = yaml.safe_load((PROJECT / "config" / "dq.yaml").read_text(encoding="utf-8"))
@@ -259,21 +272,35 @@ class Lake:
         configured = merged(configured, yaml.safe_load(sandbox.connections.read_text(encoding="utf-8")))
         for source, block in configured["data_sources"].items():
             block["enabled"] = source in sandbox.sources
+        if elsewhere is not None:
+            aws = {"region": elsewhere.aws.region, "endpoint_url": elsewhere.aws.endpoint_url}
+            configured |= {"lake": elsewhere.uri, "aws": aws}
         (folder / "config" / "local.yaml").write_text(yaml.safe_dump(merged(configured, settings)), encoding="utf-8")
-        return cls(folder)
+        return cls(folder, elsewhere)
 
     @property
     def config(self) -> Path:
         return self.folder / "config" / "local.yaml"
 
+    @property
+    def place(self) -> Place:
+        return self.elsewhere or Place(str(self.folder / "lake"))
+
     def table(self, path: str) -> DeltaTable:
-        return DeltaTable(str(self.folder / "lake" / path))
+        place = self.place.at(path)
+        return DeltaTable(place.uri, storage_options=place.log_options)
+
+    def files(self) -> list[str]:
+        """Every file of the lake by its path."""
+        if self.elsewhere is None:
+            root = self.folder / "lake"
+            return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        pages = obstore.list(self.place.objects, f"{self.place.prefix}/")
+        return sorted(each["path"].removeprefix(f"{self.place.prefix}/") for page in pages for each in page)
 
     def tables(self) -> list[str]:
         """Every Delta table by its path."""
-        return sorted(
-            str(log.parent.relative_to(self.folder / "lake")) for log in (self.folder / "lake").rglob("_delta_log")
-        )
+        return sorted({path.partition("/_delta_log/")[0] for path in self.files() if "/_delta_log/" in path})
 
     def rows(self, path: str) -> list[dict[str, Any]]:
         return self.table(path).to_pyarrow_table().to_pylist() if path in self.tables() else []
