@@ -13,6 +13,7 @@ from headwater.config import load_settings
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import BalanceBroken
 from headwater.extract import EXTRACTORS
+from headwater.object_store import lake_of
 from headwater.run import execute
 from headwater.run.build import Build
 from headwater.run.context import Context
@@ -32,7 +33,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Ite
         settings = load_settings(lake.config, {})
         assert execute(settings, select=tuple(EXTRACTORS), at=T0).exit_code == 0
         with opened(settings, T0, ()) as context:
-            yield dataclasses.replace(context, engine=EmbeddedEngine(settings.lake, spark))
+            yield dataclasses.replace(context, engine=EmbeddedEngine(lake_of(settings), spark))
     finally:
         sandbox.down(folder)
 
