@@ -223,6 +223,24 @@ def test_one_that_slept_before_its_commit_finds_the_work_done(second, first, tmp
     assert everything(lake) == everything(second)
 
 
+@pytest.mark.parametrize("point", ["Refusing:orders", "Judged:orders"], ids=["at quarantine", "at evidence"])
+def test_one_that_slept_beside_its_table_leaves_what_its_successor_wrote(second, before_orders, tmp_path, point):
+    lake = with_short_leases(copied(before_orders, tmp_path / "lake"))
+    sleeper = driver.begin(lake.config, T0, "--select", "orders", "--stop-on", point)
+    try:
+        until(lambda: psutil.Process(sleeper.pid).status() == psutil.STATUS_STOPPED)
+        assert ended(lake, T1, "--select", "orders") == 0, said(lake)
+        standing, versions = everything(lake), lake.versions()
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.join(PATIENCE_S)
+        assert sleeper.exitcode in (0, 1, 2), said(lake)
+    finally:
+        sleeper.kill()
+
+    assert lake.versions() == versions
+    assert everything(lake) == standing
+
+
 def test_the_test_above_can_fail(second, first, tmp_path):
     """Without the `txn` of a commit, and the check of it, the one that slept lands every row again."""
     lake, copy = with_short_leases(copied(first, tmp_path / "lake")), tmp_path / "src"

@@ -195,26 +195,53 @@ def notes(*rows: tuple[str, str, str]) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(NOTES.schema.names, row, strict=True)) for row in rows], schema=NOTES.schema)
 
 
-def test_a_table_is_settled_to_exactly_what_it_is_told(engine: EmbeddedEngine) -> None:
-    engine.settle(NOTES, notes(("1", "orders", "a"), ("2", "orders", "b")), on="_row_id")
-    engine.settle(NOTES, notes(("2", "orders", "c"), ("3", "orders", "d")), on="_row_id")
-    head = engine.head(NOTES)
+CHECKS_OF_ORDERS, CHECKS_OF_CUSTOMERS = (
+    Table(f"notes.{each}", "notes", NOTES.schema) for each in ("orders", "customers")
+)
 
+
+def said(engine: EmbeddedEngine) -> list[str]:
+    head = engine.head(CHECKS_OF_ORDERS)
     assert head is not None
-    assert engine.scan(NOTES, head.version, ["_row_id", "said"]).read_all().sort_by("_row_id").to_pylist() == [
-        {"_row_id": "2", "said": "c"},
-        {"_row_id": "3", "said": "d"},
-    ]
+    return sorted(engine.scan(NOTES, head.version, ["_row_id"]).read_all()["_row_id"].to_pylist())
 
 
 def test_rows_take_the_place_of_those_with_the_same_values(engine: EmbeddedEngine) -> None:
-    engine.overwrite(NOTES, notes(("1", "orders", "a"), ("2", "orders", "b")), {"table": "orders"})
-    engine.overwrite(NOTES, notes(("3", "customers", "c")), {"table": "customers"})
-    engine.overwrite(NOTES, notes(("4", "orders", "d")), {"table": "orders"})
-    head = engine.head(NOTES)
+    orders, customers = {"table": "orders"}, {"table": "customers"}
+    first = notes(("1", "orders", "a"), ("2", "orders", "b"))
+    engine.overwrite(CHECKS_OF_ORDERS, first, orders, commit(1, CHECKS_OF_ORDERS))
+    engine.overwrite(CHECKS_OF_CUSTOMERS, notes(("3", "customers", "c")), customers, commit(1, CHECKS_OF_CUSTOMERS))
+    engine.overwrite(CHECKS_OF_ORDERS, notes(("4", "orders", "d")), orders, commit(2, CHECKS_OF_ORDERS))
 
-    assert head is not None
-    assert sorted(engine.scan(NOTES, head.version, ["_row_id"]).read_all()["_row_id"].to_pylist()) == ["3", "4"]
+    assert said(engine) == ["3", "4"]
+
+
+def test_who_planned_before_another_wrote_the_same_rows_is_refused(engine: EmbeddedEngine) -> None:
+    rows, orders = notes(("1", "orders", "late")), {"table": "orders"}
+    engine.overwrite(CHECKS_OF_ORDERS, notes(("2", "orders", "a")), orders, commit(1, CHECKS_OF_ORDERS))
+    with pytest.raises(CommitRefused, match=r"notes\.orders: version 1 is committed already"):
+        engine.overwrite(CHECKS_OF_ORDERS, rows, orders, commit(1, CHECKS_OF_ORDERS))
+
+    assert said(engine) == ["2"]
+
+
+def test_of_many_who_write_the_same_rows_one_succeeds_and_stops_no_other(lake: Place) -> None:
+    """Each table's gate has an application of its own in the table of all checks."""
+
+    def written(table: Table, number: int) -> bool:
+        kind = table.name.rpartition(".")[2]
+        try:
+            EmbeddedEngine(lake).overwrite(table, notes((f"{number}", kind, "")), {"table": kind}, commit(1, table))
+        except CommitRefused:
+            return False
+        return True
+
+    tables = [CHECKS_OF_ORDERS, CHECKS_OF_CUSTOMERS] * 3
+    with ThreadPoolExecutor(len(tables)) as pool:
+        won = list(pool.map(written, tables, range(len(tables))))
+
+    assert (won[0::2].count(True), won[1::2].count(True)) == (1, 1)
+    assert said(EmbeddedEngine(lake)) == sorted(str(number) for number, each in enumerate(won) if each)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

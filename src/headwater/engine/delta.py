@@ -1,6 +1,7 @@
 """The Delta log through delta-rs: what a table records, and commits that happen at most once."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from headwater.object_store import Place
 
 _RECORD = "headwater"
 """The key of a commit's metadata under which its inputs and counts stand."""
+
+_ATTEMPT = "attempt"
 
 _MADE_ONCE = 0
 """How often the making of a table is tried again: delta-rs would put the loser's first commit behind the winner's."""
@@ -89,7 +92,7 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
     Raises:
         CommitRefused: the table records this version of its application, or a higher one.
     """
-    adds = [_add_action(table, file) for file in staged.files]
+    adds, attempt = [_add_action(table, file) for file in staged.files], uuid.uuid4().hex
     handle = open_table(place)
     try:
         if handle is None:
@@ -100,34 +103,44 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
                 mode="error",
                 partition_by=list(table.partition_by),
                 configuration=configuration(table),
-                commit_properties=commit_properties(commit, _MADE_ONCE),
+                commit_properties=commit_properties(commit, attempt, _MADE_ONCE),
                 storage_options=place.log_options,
             )
             return DeltaTable(place.uri, storage_options=place.log_options).version()
-        recorded = handle.transaction_version(commit.app_id)
-        if recorded is not None and recorded >= commit.version:
-            raise CommitRefused(
-                f"{table.name}: version {commit.version} is committed already (the table is at {recorded})"
-            )
+        refuse_what_is_done(handle, table, commit)
         handle.create_write_transaction(
             [*adds],
             "overwrite" if overwrite else "append",
             handle.schema(),
             list(table.partition_by),
-            commit_properties=commit_properties(commit),
+            commit_properties=commit_properties(commit, attempt),
         )
         handle.update_incremental()
         return handle.version()
     except (CommitFailedError, DeltaError) as error:
         now = head(place, commit.app_id)
+        if now is not None and recorded(place, now.version).get(_ATTEMPT) == attempt:
+            return now.version  # it arrived, and only the answer was lost
         if now is not None and now.txn >= commit.version:
             raise CommitRefused(f"{table.name}: another writer committed version {commit.version} first") from error
         raise LakeError(f"{table.name}: the commit failed: {error}") from error
 
 
-def commit_properties(commit: Commit, retries: int | None = None) -> CommitProperties:
-    """The commit's `txn` and its record."""
-    record = json.dumps({"inputs": commit.inputs, "metadata": commit.metadata}, sort_keys=True, default=str)
+def refuse_what_is_done(handle: DeltaTable, table: Table, commit: Commit) -> None:
+    """Ask a fresh handle whether a commit may still be made.
+
+    Raises:
+        CommitRefused: the table records this version of the application, or a higher one.
+    """
+    recorded = handle.transaction_version(commit.app_id)
+    if recorded is not None and recorded >= commit.version:
+        raise CommitRefused(f"{table.name}: version {commit.version} is committed already (the table is at {recorded})")
+
+
+def commit_properties(commit: Commit, attempt: str, retries: int | None = None) -> CommitProperties:
+    """The commit's `txn` and its record; `attempt` tells its writer that a commit is theirs."""
+    said = {"inputs": commit.inputs, "metadata": commit.metadata, _ATTEMPT: attempt}
+    record = json.dumps(said, sort_keys=True, default=str)
     return CommitProperties(
         custom_metadata={_RECORD: record},
         app_transactions=[Transaction(commit.app_id, commit.version)],

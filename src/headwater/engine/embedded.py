@@ -2,18 +2,18 @@
 
 import os
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from deltalake.table import TableMerger
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -27,6 +27,8 @@ from headwater.object_store import Place
 
 _POOL_BYTES = 1 << 30
 _ATTEMPTS = 20
+
+_Answer = TypeVar("_Answer")
 
 _SAIL = {
     # Sorts, windows and sort-merge joins spill beyond this pool; hash joins never do.
@@ -48,7 +50,7 @@ class EmbeddedEngine:
         self._given = session
         self._server: Any = None
         self._starting = threading.Lock()
-        self._merging: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._writing: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
     def session(self) -> SparkSession:
@@ -148,45 +150,33 @@ class EmbeddedEngine:
         return delta.put(self._place(table), table, staged, commit, overwrite=True)
 
     def insert(self, table: Table, rows: pa.Table, on: str) -> int:
-        metrics = self._merged(table, rows, on, lambda merge: merge.when_not_matched_insert_all())
-        return int(metrics["num_target_rows_inserted"])
+        def inserted() -> int:
+            handle = delta.existing(self._place(table), table)
+            merge = handle.merge(rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False)
+            return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
 
-    def settle(self, table: Table, rows: pa.Table, on: str) -> None:
-        if rows.num_rows == 0 and delta.open_table(self._place(table)) is None:
-            return
-        # Lists can't be compared in a merge; what we settle says the same in a text beside them.
-        plain = [field.name for field in rows.schema if field.name != on and not pa.types.is_list(field.type)]
-        differs = " OR ".join(f"(t.{name} IS DISTINCT FROM s.{name})" for name in plain)
+        return self._alone(table, inserted)
 
-        def exactly(merge: TableMerger) -> TableMerger:
-            updated = merge.when_matched_update_all(predicate=differs)
-            return updated.when_not_matched_insert_all().when_not_matched_by_source_delete()
+    def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int], commit: Commit) -> None:
+        predicate = " AND ".join(f'"{name}" = {_literal(value)}' for name, value in where.items())
 
-        self._merged(table, rows, on, exactly)
+        def overwritten() -> None:
+            handle = delta.existing(self._place(table), table)
+            delta.refuse_what_is_done(handle, table, commit)
+            properties = delta.commit_properties(commit, uuid.uuid4().hex)
+            write_deltalake(handle, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
 
-    def _merged(
-        self, table: Table, rows: pa.Table, on: str, clauses: Callable[[TableMerger], TableMerger]
-    ) -> dict[str, Any]:
-        """Merge and say what was written; a writer that was faster only makes it start again."""
-        with self._merging[table.name]:
+        self._alone(table, overwritten)
+
+    def _alone(self, table: Table, write: Callable[[], _Answer]) -> _Answer:
+        """Write as the only one in this process; a writer elsewhere that was faster only makes it start again."""
+        with self._writing[table.path]:
             for _ in range(_ATTEMPTS):
-                merge = delta.existing(self._place(table), table).merge(
-                    rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False
-                )
                 try:
-                    metrics = clauses(merge).execute()
+                    return write()
                 except CommitFailedError:
                     continue
-                else:
-                    return metrics
         raise LakeError(f"{table.name}: other writers were faster {_ATTEMPTS} times; run again")
-
-    def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int]) -> None:
-        with self._merging[table.name]:
-            handle = delta.existing(self._place(table), table)
-            equal = [f'"{name}" = {_literal(value)}' for name, value in where.items()]
-            properties = CommitProperties(max_commit_retries=_ATTEMPTS)
-            write_deltalake(handle, rows, mode="overwrite", predicate=" AND ".join(equal), commit_properties=properties)
 
     def _place(self, table: Table) -> Place:
         return self._lake.at(table.path)

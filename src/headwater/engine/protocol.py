@@ -171,10 +171,9 @@ class Engine(Protocol):
         """Add the rows whose `on` the table lacks, and say how many there were."""
         ...
 
-    def settle(self, table: Table, rows: pa.Table, on: str) -> None:
-        """Leave in the table exactly `rows`: insert, update and delete by `on`, writing only what differs."""
-        ...
+    def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int], commit: Commit) -> None:
+        """Put `rows` in the place of the table's rows that have these values; refuses as `append` does.
 
-    def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int]) -> None:
-        """Put `rows` in the place of the table's rows that have these values."""
+        Unlike there, writers of one table may have an application each.
+        """
         ...

@@ -1,7 +1,8 @@
 """Recomputes a Silver or Gold table from recorded versions of its inputs, and publishes it if the gate lets it."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.engine import Commit, Head, Staged, Table
+from headwater.engine import Commit, Head, Held, Staged, Table
 from headwater.errors import BalanceBroken
 from headwater.quality import evidence, freshness
 from headwater.quality.freshness import standing_checks
@@ -22,10 +23,10 @@ from headwater.quality.shares import BatchShares
 from headwater.quality.typed import VERSION_COLUMNS, typed
 from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.context import Context
-from headwater.run.events import Committed, Committing, Judged, Judging, Refused
+from headwater.run.events import Committed, Committing, Judged, Judging, Refused, Refusing
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.report import TableReport
-from headwater.run.tables import EVIDENCE, QUARANTINE, lake_table, quarantine_table, rejects_table
+from headwater.run.tables import QUARANTINE, evidence_table, lake_table, quarantine_table, rejects_table
 from headwater.transform.table import TableFunction
 
 _CAME = "came"
@@ -42,6 +43,8 @@ class Build:
     context: Context
     function: TableFunction
     contract: Contract
+    _beside: dict[str, Head | None] = field(default_factory=dict)
+    """Quarantine and evidence as they stood when the work was planned."""
 
     def standing(self) -> TableReport | None:
         """What is to say of a table whose inputs did not move; None if one did."""
@@ -58,6 +61,7 @@ class Build:
         head = self.context.engine.head(self._table)
         if head is not None and head.inputs == self._inputs:
             return self._standing(head)
+        self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
         report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
         return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
 
@@ -74,6 +78,17 @@ class Build:
     @cached_property
     def _table(self) -> Table:
         return lake_table(self.contract)
+
+    @property
+    def _tables_beside(self) -> list[Table]:
+        quarantines = [quarantine_table(self.contract)] if self.contract.layer == "silver" else []
+        return [*quarantines, evidence_table(self.contract)]
+
+    def _commit_beside(self, table: Table, inputs: Mapping[str, Any], said: Mapping[str, Any]) -> Commit:
+        """The next commit of a table beside this one, by what stood there when the work was planned."""
+        before = self._beside[table.name]
+        metadata = {"run_id": self.context.run_id, **said}
+        return Commit(table.app_id, (before.txn if before else 0) + 1, inputs, metadata)
 
     @cached_property
     def _inputs(self) -> dict[str, int]:
@@ -137,7 +152,7 @@ class Build:
         for mark in marks[1:]:
             fresh = fresh.unionByName(mark)
         quarantine = quarantine_table(self.contract)
-        held_at = engine.head(quarantine)
+        held_at = self._beside[quarantine.name]
         held = engine.read(quarantine, held_at.version if held_at else None)
         refused = held.select("_row_id", F.col("input").alias("_input"))
         retried = refused.join(fresh, ["_row_id", "_input"], "left_anti")
@@ -211,8 +226,20 @@ class Build:
             rows = pa.concat_tables(parts)
             if pc.count_distinct(rows["_row_id"]).as_py() < rows.num_rows:
                 raise BalanceBroken(f"{self.contract.table}: a refused version came out twice; nothing was committed")
-        self.context.engine.settle(table, rows, on="_row_id")
+        self._keep_refused(table, rows.sort_by("_row_id"), staged.folder)
         self.context.emit(Refused(self.contract.name, rows.num_rows))
+
+    def _keep_refused(self, table: Table, rows: pa.Table, folder: str) -> None:
+        """Make quarantine exactly these rows; if it is, commit all the same, so that a writer who slept is refused."""
+        context, before, digest = self.context, self._beside[table.name], _digest(rows)
+        staged = Staged(folder)
+        changed = before is None or before.metadata.get("digest") != digest
+        if changed:
+            staged, _ = context.engine.land(table, rows.to_batches(), folder, Held.NOTHING)
+        commit = self._commit_beside(table, self._inputs, {"digest": digest})
+        context.leases.check(self.contract.name)
+        context.emit(Refusing(self.contract.name, rows.num_rows))
+        (context.engine.replace if changed else context.engine.append)(table, staged, commit)
 
     def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
         contract = self.context.contracts[name]
@@ -299,5 +326,15 @@ class Build:
         rows = rows.set_column(
             rows.schema.get_field_index("table"), "table", pa.array([self.contract.name] * rows.num_rows)
         )
-        self.context.engine.overwrite(EVIDENCE, rows, where)
+        self.context.leases.check(self.contract.name)
+        table = evidence_table(self.contract)
+        self.context.engine.overwrite(table, rows, where, self._commit_beside(table, {}, {}))
         return tuple(rows.select(["rule", "severity", "observed", "limit", "success", "detail"]).to_pylist())
+
+
+def _digest(rows: pa.Table) -> str:
+    """Tells whether rows are the same, in the same order."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows.combine_chunks())
+    return hashlib.sha256(sink.getvalue()).hexdigest()

@@ -58,6 +58,14 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Refusing:
+    """The refused rows of an attempt are about to be put into quarantine; the `txn` check comes after this."""
+
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Refused:
     """The refused rows of an attempt are in quarantine or rejects."""
 
@@ -128,6 +136,7 @@ Event: TypeAlias = (
     | StateRepaired
     | StateSilent
     | Progressed
+    | Refusing
     | Refused
     | Staged
     | Judging

@@ -31,8 +31,6 @@ QUARANTINE = pa.schema(
 )
 """A refused row version: the rules it broke, in names and in words, and the Bronze record as JSON."""
 
-EVIDENCE = Table("_dq_results", "_dq_results", evidence.SCHEMA)
-
 
 def lake_table(contract: Contract) -> Table:
     """The table itself."""
@@ -50,6 +48,11 @@ def rejects_table(contract: Contract) -> Table:
         f"rejects/{contract.name}",
         pa.schema([field.with_nullable(True) for field in fields]),
     )
+
+
+def evidence_table(contract: Contract) -> Table:
+    """The checks of every table, which lie in one; as the gate of each writes it, it is another application's."""
+    return Table(f"_dq_results.{contract.name}", "_dq_results", evidence.SCHEMA)
 
 
 def quarantine_table(contract: Contract) -> Table:
