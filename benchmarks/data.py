@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 
 from headwater.contracts import Contracts
 from headwater.engine import delta
-from headwater.engine.files import File
-from headwater.engine.protocol import Commit, Staged, StagedFile, Table
+from headwater.engine.protocol import Commit, File, Staged, StagedFile, Table
 from headwater.object_store import Place
 from headwater.run.tables import lake_table
 from headwater.sandbox.datasets import names, people

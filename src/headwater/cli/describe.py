@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock, print_rows
-from headwater.cli.session import Session, common_options, nearest
-from headwater.errors import ConfigurationError
+from headwater.cli.session import Session, common_options, known_table
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +30,7 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
     TABLE is a name with or without its layer: silver.orders, orders. Values of columns that the contract classifies
     as personal or sensitive are hidden.
     """
-    name = _known(session, table)
+    name = known_table(session, table)
     at = lake_clock(session)
 
     from headwater.object_store import lake_of
@@ -48,13 +47,6 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
         click.echo(json.dumps(_document(about, near, limits, at) | read, default=json_value, ensure_ascii=False))
     else:
         _print(about, near, limits, at, read)
-
-
-def _known(session: Session, table: str) -> str:
-    names = {name: name for name in session.contracts} | {each.table: each.name for each in session.contracts.values()}
-    if table not in names:
-        raise ConfigurationError(f"no contract describes a table {table}{nearest(table, sorted(names))}")
-    return names[table]
 
 
 def _reading(session: Session, name: str) -> dict[str, str]:

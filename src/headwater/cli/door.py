@@ -20,6 +20,7 @@ from headwater.cli.run import run
 from headwater.cli.runs import runs
 from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
+from headwater.cli.vacuum import vacuum
 from headwater.cli.watermark import watermark
 from headwater.errors import HeadwaterError, LakeError, disk_is_full
 
@@ -48,7 +49,7 @@ def headwater() -> None:
     """
 
 
-for command in (run, status, describe, query, runs, watermark, reconcile, check, doctor, config, sandbox):
+for command in (run, status, describe, query, runs, watermark, reconcile, vacuum, check, doctor, config, sandbox):
     headwater.add_command(command)
 
 

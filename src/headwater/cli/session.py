@@ -102,6 +102,20 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
 
 
+def known_table(session: Session, table: str) -> str:
+    """The bare name of a table that is named with or without its layer.
+
+    Raises:
+        ConfigurationError: no contract describes it.
+    """
+    from headwater.errors import ConfigurationError
+
+    names = {name: name for name in session.contracts} | {each.table: each.name for each in session.contracts.values()}
+    if table not in names:
+        raise ConfigurationError(f"no contract describes a table {table}{nearest(table, sorted(names))}")
+    return names[table]
+
+
 def common_options(function: _Function) -> _Function:
     """The options that every command takes, before or after its name."""
 

@@ -11,8 +11,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from headwater.engine.files import File
-from headwater.engine.protocol import Commit, Head, Staged, StagedFile, Table
+from headwater.engine.protocol import Commit, File, Head, Staged, StagedFile, Table
 from headwater.errors import CommitRefused, LakeError
 from headwater.object_store import Place
 
@@ -23,6 +22,8 @@ _ATTEMPT = "attempt"
 
 _MADE_ONCE = 0
 """How often the making of a table is tried again: delta-rs would put the loser's first commit behind the winner's."""
+
+_MAINTENANCE = frozenset({"VACUUM START", "VACUUM END", "OPTIMIZE", "FSCK", "SET TBLPROPERTIES"})
 
 _LOG_KEPT = "interval 365 days"
 
@@ -71,16 +72,21 @@ def head(place: Place, app_id: str) -> Head | None:
 
 
 def recorded(place: Place, version: int) -> Mapping[str, Any]:
-    """The inputs and the metadata that a commit carries; empty where it carries none that can be read.
+    """The inputs and the metadata that a version was committed with; empty where there are none that can be read.
 
-    Its file is read directly: delta-rs lists the log for it, and stops all other threads meanwhile.
+    Commits of maintenance, by whichever tool, move nothing: the one before them tells. A commit's file is read directly:
+    delta-rs lists the log for it, and stops all other threads meanwhile.
     """
-    entries = (place.content(f"_delta_log/{version:020}.json") or b"").splitlines()
-    try:
-        [information] = [json.loads(entry) for entry in entries if entry.startswith(b'{"commitInfo"')]
-        return dict(json.loads(information["commitInfo"][_RECORD]))
-    except (KeyError, TypeError, ValueError):
-        return {}
+    for each in range(version, -1, -1):
+        entries = (place.content(f"_delta_log/{each:020}.json") or b"").splitlines()
+        try:
+            [information] = [json.loads(entry) for entry in entries if entry.startswith(b'{"commitInfo"')]
+            if information["commitInfo"].get("operation") in _MAINTENANCE:
+                continue
+            return dict(json.loads(information["commitInfo"][_RECORD]))
+        except (KeyError, TypeError, ValueError):
+            break
+    return {}
 
 
 def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite: bool) -> int:

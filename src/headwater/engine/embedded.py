@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from headwater.engine import delta
+from headwater.engine import delta, leftovers
 from headwater.engine.files import Files, files_below
 from headwater.engine.landing import ROW_ID, write_once
-from headwater.engine.protocol import Commit, Head, Held, HeldSince, Repeats, Staged, Table
+from headwater.engine.protocol import Attempt, Commit, File, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import LakeError
 from headwater.object_store import Place
 
@@ -142,6 +143,12 @@ class EmbeddedEngine:
 
     def discard(self, table: Table, staged: Staged) -> None:
         self._files(table).remove(file.path for file in staged.files)
+
+    def sweep(self, table: Table, ended: Attempt, below: Sequence[str]) -> list[File]:
+        return leftovers.sweep(self._place(table), table, ended, below)
+
+    def vacuum(self, table: Table, since: datetime, given_up: Callable[[File], bool], *, dry_run: bool) -> list[File]:
+        return leftovers.vacuum(self._place(table), table, since, given_up, dry_run=dry_run)
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:
         return delta.put(self._place(table), table, staged, commit, overwrite=False)

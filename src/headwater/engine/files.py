@@ -1,19 +1,25 @@
 """The files below a table, on this machine or on S3: written, looked at and removed without the Delta log."""
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import obstore
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.engine.protocol import File
 from headwater.object_store import Place
+
+DRAFTS = "headwater-land-"
+"""How folders of drafts begin in this machine's folder of temporary files; the number of the process follows."""
 
 _FOOTER_BYTES = 64 << 10
 _FOOTER_END = 8
@@ -24,20 +30,15 @@ _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
 
 
-@dataclass(frozen=True)
-class File:
-    """A file by its path from the table's; `modified` is when it was written, by the clock of where it is."""
-
-    path: str
-    bytes: int
-    modified: datetime
-
-
 class Files(Protocol):
     """The files below one folder, a table's; every path is relative to it."""
 
     def listed(self, folder: str) -> list[File]:
-        """All files below a folder, sorted by path; none where there is no such folder."""
+        """All files below a folder, sorted by path; none where there is no such folder; the table's own is ""."""
+        ...
+
+    def folders(self, folder: str) -> list[str]:
+        """The folders in a folder, as paths; none where there is no such folder."""
         ...
 
     def footers(self, files: Sequence[File]) -> list[pq.FileMetaData]:
@@ -49,13 +50,25 @@ class Files(Protocol):
         ...
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files; one that is gone already is no error."""
+        """Remove files, and folders that are empty then; one that is gone already is no error."""
+        ...
+
+    def prune(self, folder: str) -> None:
+        """Remove a folder, if there is one, and all in it, as far as they hold no file."""
         ...
 
 
 def files_below(table: Place) -> Files:
     """The files of a table by its place."""
     return _Bucket(table) if table.is_on_s3 else _Folder(Path(table.uri))
+
+
+def sweep_drafts() -> None:
+    """Remove the drafts on this machine that processes left which are gone."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{DRAFTS}*"):
+        process = folder.name.removeprefix(DRAFTS).partition("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Folder:
@@ -68,6 +81,12 @@ class _Folder:
         found = sorted(path for path in (self._root / folder).rglob("*") if path.is_file())
         return [self._file(path) for path in found]
 
+    def folders(self, folder: str) -> list[str]:
+        place = self._root / folder
+        if not place.is_dir():
+            return []
+        return sorted(path.relative_to(self._root).as_posix() for path in place.iterdir() if path.is_dir())
+
     def footers(self, files: Sequence[File]) -> list[pq.FileMetaData]:
         return [pq.read_metadata(self._root / file.path) for file in files]
 
@@ -76,11 +95,31 @@ class _Folder:
         """The file is written where it will stand: no commit names it yet."""
         place = self._root / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        yield place
+        try:
+            yield place
+        finally:
+            if not place.exists():
+                self._leave(place.parent)
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            (self._root / path).unlink(missing_ok=True)
+            place = self._root / path
+            place.unlink(missing_ok=True)
+            self._leave(place.parent)
+
+    def prune(self, folder: str) -> None:
+        place = self._root / folder
+        for each in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
+            with suppress(OSError):
+                each.rmdir()
+        self._leave(place)
+
+    def _leave(self, folder: Path) -> None:
+        """Remove a folder and those above it, below the table's own, that hold nothing."""
+        with suppress(OSError):
+            while folder != self._root:
+                folder.rmdir()
+                folder = folder.parent
 
     def _file(self, path: Path) -> File:
         stat = path.stat()
@@ -95,9 +134,13 @@ class _Bucket:
         self._store, self._prefix = table.objects, f"{table.prefix}/" if table.prefix else ""
 
     def listed(self, folder: str) -> list[File]:
-        pages = obstore.list(self._store, f"{self._prefix}{folder}/")
+        pages = obstore.list(self._store, self._key(folder))
         found = (File(self._path(each["path"]), each["size"], each["last_modified"]) for page in pages for each in page)
         return sorted(found, key=lambda file: file.path)
+
+    def folders(self, folder: str) -> list[str]:
+        found = obstore.list_with_delimiter(self._store, self._key(folder))["common_prefixes"]
+        return sorted(self._path(each).rstrip("/") for each in found)
 
     def footers(self, files: Sequence[File]) -> list[pq.FileMetaData]:
         with ThreadPoolExecutor(min(_AT_ONCE, len(files) or 1)) as pool:
@@ -105,7 +148,7 @@ class _Bucket:
 
     @contextmanager
     def written(self, path: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="headwater-land-") as folder:
+        with tempfile.TemporaryDirectory(prefix=f"{DRAFTS}{os.getpid()}-") as folder:
             draft = Path(folder) / Path(path).name
             yield draft
             if draft.exists():
@@ -115,6 +158,12 @@ class _Bucket:
     def remove(self, paths: Iterable[str]) -> None:
         if keys := [self._prefix + path for path in paths]:
             obstore.delete(self._store, keys)
+
+    def prune(self, folder: str) -> None:
+        """S3 has no folders."""
+
+    def _key(self, folder: str) -> str | None:
+        return f"{self._prefix}{folder}/" if folder else self._prefix or None
 
     def _path(self, key: str) -> str:
         return key.removeprefix(self._prefix)

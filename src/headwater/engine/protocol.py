@@ -1,6 +1,7 @@
 """The verbs that an engine has, and what a commit carries."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -14,13 +15,17 @@ if TYPE_CHECKING:  # whoever only looks into a log starts faster without it
 
 @dataclass(frozen=True)
 class Table:
-    """A Delta table by its place: `path` is below the lake's root."""
+    """A Delta table by its place: `path` is below the lake's root.
+
+    Of one that is `append_only` each version names all files that an earlier one named.
+    """
 
     name: str
     path: str
     schema: pa.Schema
     partition_by: tuple[str, ...] = ()
     change_data_feed: bool = False
+    append_only: bool = False
 
     @property
     def app_id(self) -> str:
@@ -53,6 +58,42 @@ class Head:
     txn: int
     inputs: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a run to move a table; `first` is the lowest version of the table's application it may commit.
+
+    What it stages lies below a folder that says so. Once another run has committed that version, or a later one,
+    nothing more of the attempt can be committed.
+    """
+
+    run_id: str
+    first: int
+
+    def folder(self, part: int | None = None) -> str:
+        """The folder of what the attempt stages, or of a part of it."""
+        return f"{self.run_id}-{self.first}" + ("" if part is None else f"-{part}")
+
+    @classmethod
+    def of(cls, path: str) -> "Attempt | None":
+        """Whose a file or folder below a table is, by its path; None where nobody's name is in it."""
+        for part in path.split("/"):
+            if match := _FOLDER.fullmatch(part):
+                return cls(match[1], int(match[2]))
+        return None
+
+
+_FOLDER = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6})-(\d+)(?:-\d+)?")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file by its path from the table's; `modified` is when it was written, by the clock of where it is."""
+
+    path: str
+    bytes: int
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -153,6 +194,23 @@ class Engine(Protocol):
 
     def discard(self, table: Table, staged: Staged) -> None:
         """Remove staged files that will not be committed."""
+        ...
+
+    def sweep(self, table: Table, ended: Attempt, below: Sequence[str]) -> list[File]:
+        """Remove what dead attempts staged in folders in `below`, and say what that was.
+
+        `ended` is an attempt that has ended, and `ended.first` the last version that it committed: whatever else its
+        run staged is dead, and what others staged for that version or one before. Attempts that died before the last
+        few commits, of a table that is not append only, are left to `vacuum`.
+        """
+        ...
+
+    def vacuum(self, table: Table, since: datetime, given_up: Callable[[File], bool], *, dry_run: bool) -> list[File]:
+        """Remove the files that no version names which was the newest at `since` or later; say what they were.
+
+        Of a file that no version ever named `given_up` says whether nobody can commit it any more. Nothing is
+        written: a reader of an older version misses its files, and no other. Broken off and repeated it does no harm.
+        """
         ...
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:

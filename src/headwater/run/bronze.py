@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import partial, reduce
 from itertools import chain
 from typing import TypeVar, assert_never
@@ -11,8 +11,8 @@ import pyarrow as pa
 import stamina
 
 from headwater.contracts import Contract
-from headwater.engine import Commit, Head, Held, HeldSince, Repeats, Staged, Table
-from headwater.errors import BalanceBroken, LakeError
+from headwater.engine import Attempt, Commit, Head, Held, HeldSince, Repeats, Staged, Table
+from headwater.errors import BalanceBroken, CommitRefused, LakeError
 from headwater.extract.base_extractor import (
     REJECT_SCHEMA,
     Extractor,
@@ -92,6 +92,9 @@ class Landing:
         try:
             with self.context.sources.asked_by(self.contract.name, self.extractor.source):
                 return self._run()
+        except CommitRefused:
+            self.context.sweep(lake_table(self.contract), below=[self._day_folder(self.context.at)])
+            raise
         finally:
             self.extractor.close()
 
@@ -105,11 +108,13 @@ class Landing:
         began, self.held = position, positions.held(head.inputs if head else None)
         txn, version = (head.txn, head.version) if head else (0, None)
         due = list(_together(self._tried(lambda: self._due(position))))
-        first = f"{context.run_id}-{txn}"
+        attempt = Attempt(context.run_id, txn + 1)
 
         def read(number: int, parts: list[Partition], stop: Stop) -> _Read:
             return self._tried(
-                lambda: self._read(table, parts, f"{first}-{number}", self._repeats(parts, known, head), number, stop)
+                lambda: self._read(
+                    table, parts, attempt.folder(number), self._repeats(parts, known, head), number, stop
+                )
             )
 
         with read_in_order(due, read, lambda found: context.engine.discard(table, found.staged)) as pieces:
@@ -120,10 +125,13 @@ class Landing:
                     continue
                 txn, position = txn + 1, reduce(positions.after, parts, position)
                 version = self._commit(table, found.staged, txn, position, counts)
+        moved = txn != (head.txn if head else 0)
+        if moved:
+            self._sweep(table, txn, head)
         return TableReport(
             table=table.name,
             layer="bronze",
-            outcome="unchanged" if txn == (head.txn if head else 0) else "committed",
+            outcome="committed" if moved else "unchanged",
             terms=self.counts.terms(),
             bytes=self.counts.bytes,
             version=version,
@@ -154,10 +162,10 @@ class Landing:
         self, table: Table, windows: Sequence[TimeWindow], head: Head, position: Position
     ) -> tuple[int, int]:
         txn, version = head.txn, head.version
-        folder = f"{self.context.run_id}-{txn}"
+        attempt = Attempt(self.context.run_id, txn + 1)
         for number, window in enumerate(windows):
             repeats = self._repeats([window], position, head)
-            read = partial(self._read, table, [window], f"{folder}-{number}", repeats, number, Stop())
+            read = partial(self._read, table, [window], attempt.folder(number), repeats, number, Stop())
             found = self._tried(read)
             counts = self._settled(found)
             self.counts.add(counts)
@@ -165,6 +173,16 @@ class Landing:
                 txn += 1
                 version = self._commit(table, found.staged, txn, position, counts)
         return txn, version
+
+    def _sweep(self, table: Table, txn: int, before: Head | None) -> None:
+        """Remove what died since the last commit, in the folders of the days from then until now."""
+        told = before.metadata.get("at") if before else None
+        days = {self.context.at, datetime.fromisoformat(told) if told else self.context.at}
+        self.context.sweep(table, txn, sorted({self._day_folder(day) for day in days}))
+
+    @staticmethod
+    def _day_folder(at: datetime) -> str:
+        return f"{INGEST_DATE}={at.astimezone(UTC).date().isoformat()}"
 
     def _due(self, position: Position) -> list[Partition]:
         settings = self.context.settings.table(self.contract.name)
@@ -206,12 +224,13 @@ class Landing:
     ) -> _Read:
         """Put a piece's rows into a file that no commit names yet. Several pieces may be read at once."""
         counts, rejects = _Counts(), list[pa.RecordBatch]()
-        day = self.context.at.astimezone(UTC).date().isoformat()
         with self.context.sources.reading():
             stop.check()
             told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
             batches = self._described(told, counts, number, stop)
-            staged, counts.repeated = self.context.engine.land(table, batches, f"{INGEST_DATE}={day}/{folder}", repeats)
+            staged, counts.repeated = self.context.engine.land(
+                table, batches, f"{self._day_folder(self.context.at)}/{folder}", repeats
+            )
         counts.landed, counts.bytes = staged.rows, staged.bytes
         return _Read(staged, counts, rejects)
 

@@ -13,8 +13,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.engine import Commit, Head, Held, Staged, Table
-from headwater.errors import BalanceBroken
+from headwater.engine import Attempt, Commit, Head, Held, Staged, Table
+from headwater.errors import BalanceBroken, CommitRefused
 from headwater.quality import evidence, freshness
 from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
@@ -62,7 +62,11 @@ class Build:
         if head is not None and head.inputs == self._inputs:
             return self._standing(head)
         self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
-        report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
+        try:
+            report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
+        except CommitRefused:
+            self.context.sweep(self._table)
+            raise
         return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
 
     def _standing(self, head: Head) -> TableReport:
@@ -113,7 +117,7 @@ class Build:
 
     def _gold(self, head: Head | None) -> TableReport:
         txn = head.txn + 1 if head else 1
-        folder = f"{self.context.run_id}-{txn}"
+        folder = Attempt(self.context.run_id, txn).folder()
         staged = self.context.engine.stage(self._table, self._computed(), folder, self.contract.partition_by)
         return self._publish(head, txn, staged, self._candidate(staged), None, {"rows": staged.rows})
 
@@ -121,7 +125,7 @@ class Build:
         engine, txn = self.context.engine, head.txn + 1 if head else 1
         expected, rows = self._came(head, self._computed())
         marked = judged(rows, self.contract, self._parents)
-        folder = f"{self.context.run_id}-{txn}"
+        folder = Attempt(self.context.run_id, txn).folder()
         staged = engine.stage(self._table, self._ends(marked), folder, ("end", _CAME, *self.contract.partition_by))
         terms = self._balance(staged, expected)
         self._quarantine(staged)
@@ -226,20 +230,21 @@ class Build:
             rows = pa.concat_tables(parts)
             if pc.count_distinct(rows["_row_id"]).as_py() < rows.num_rows:
                 raise BalanceBroken(f"{self.contract.table}: a refused version came out twice; nothing was committed")
-        self._keep_refused(table, rows.sort_by("_row_id"), staged.folder)
+        self._keep_refused(table, rows.sort_by("_row_id"))
         self.context.emit(Refused(self.contract.name, rows.num_rows))
 
-    def _keep_refused(self, table: Table, rows: pa.Table, folder: str) -> None:
+    def _keep_refused(self, table: Table, rows: pa.Table) -> None:
         """Make quarantine exactly these rows; if it is, commit all the same, so that a writer who slept is refused."""
         context, before, digest = self.context, self._beside[table.name], _digest(rows)
-        staged = Staged(folder)
         changed = before is None or before.metadata.get("digest") != digest
-        if changed:
-            staged, _ = context.engine.land(table, rows.to_batches(), folder, Held.NOTHING)
         commit = self._commit_beside(table, self._inputs, {"digest": digest})
+        staged = Staged(Attempt(context.run_id, commit.version).folder())
+        if changed:
+            staged, _ = context.engine.land(table, rows.to_batches(), staged.folder, Held.NOTHING)
         context.leases.check(self.contract.name)
         context.emit(Refusing(self.contract.name, rows.num_rows))
         (context.engine.replace if changed else context.engine.append)(table, staged, commit)
+        context.sweep(table, commit.version)
 
     def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
         contract = self.context.contracts[name]
@@ -313,6 +318,7 @@ class Build:
         context.emit(Committing(name, txn))
         version = context.engine.replace(self._table, staged, Commit(self._table.app_id, txn, self._inputs, metadata))
         context.emit(Committed(name, version, txn))
+        context.sweep(self._table, txn)
         return replace(report, version=version)
 
     def _newest(self, verdict: Verdict) -> str | None:

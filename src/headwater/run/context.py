@@ -8,7 +8,7 @@ from datetime import datetime
 
 from headwater.config import Settings
 from headwater.contracts import Contracts
-from headwater.engine import Engine
+from headwater.engine import Attempt, Engine, Table
 from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
 from headwater.run.events import Event, Observer, Waiting
@@ -59,6 +59,16 @@ class Context:
             TableIsHeld: somebody else held it for too long.
         """
         return self.leases.held(table, waiting=lambda holder: self.emit(Waiting(table, str(holder))))
+
+    def sweep(self, table: Table, committed: int = 0, below: Sequence[str] = ("",)) -> None:
+        """Remove what dead attempts staged for a table, once this run's own has ended.
+
+        `committed` is the last version that it committed. What can't be removed now is left to the next sweep.
+        """
+        try:
+            self.engine.sweep(table, Attempt(self.run_id, committed), below)
+        except Exception as error:  # noqa: BLE001 - whatever a store may raise, the commit stands
+            _LOG.warning("%s: files that nobody needs were left: %s", table.name, error)
 
     def record(self, table: str, error: Exception) -> None:
         """Put an error that nobody expected into the log, with its traceback."""

@@ -47,6 +47,14 @@ class Mirror:
         """Put what a run did with a table into the ledger."""
         self._tried(lambda: self._store.record_step(run_id, table, document))
 
+    def has_ended(self, run_id: str) -> bool | None:
+        """Whether a run is known to have ended; None if nothing is known of it."""
+        return self._tried(lambda: self._store.has_ended(run_id))
+
+    def sweep(self) -> None:
+        """Remove what writers of the store that died left half-written."""
+        self._tried(self._store.documents.sweep)
+
     def silent(self, error: Exception) -> None:
         """Say that the store does not answer, unless that was said."""
         if not self._told.is_set():

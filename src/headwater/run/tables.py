@@ -36,7 +36,7 @@ def lake_table(contract: Contract) -> Table:
     """The table itself."""
     if contract.layer == "bronze":
         fields = [*contract.arrow_schema, *LANDED, pa.field(INGEST_DATE, pa.date32())]
-        return Table(contract.name, contract.path, pa.schema(fields), (INGEST_DATE,))
+        return Table(contract.name, contract.path, pa.schema(fields), (INGEST_DATE,), append_only=True)
     return Table(contract.name, contract.path, contract.arrow_schema, contract.partition_by, change_data_feed=True)
 
 

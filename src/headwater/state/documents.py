@@ -42,6 +42,10 @@ class Documents(Protocol):
         """
         ...
 
+    def sweep(self) -> int:
+        """Remove what writers that died left half-written, and say how many there were."""
+        ...
+
     def names(self, kind: str, prefix: str = "") -> list[str]:
         """The names of a kind that begin with `prefix`, sorted."""
         ...

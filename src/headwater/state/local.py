@@ -3,14 +3,20 @@
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from headwater.errors import StateUnavailable
 from headwater.state.documents import Document, decoded, encoded
+
+_DRAFT = re.compile(r"\..+\.json\.(\d+)-[0-9a-f]{8}")
+"""A document that is being written: its name, and the process that writes it."""
 
 _PATIENCE_S = 5.0
 """A swap takes milliseconds: who holds its lock for longer has been stopped in the middle of one."""
@@ -49,6 +55,13 @@ class LocalDocuments:
             # A power cut ends every process that could hold what is swapped: it need not outlast one.
             self._replace(self._file(kind, name), raw, lasting=False)
         return _tag(raw)
+
+    def sweep(self) -> int:
+        drafts = [(path, match) for path in self._folder.rglob(".*") if (match := _DRAFT.fullmatch(path.name))]
+        dead = [path for path, match in drafts if not psutil.pid_exists(int(match[1]))]
+        for path in dead:
+            path.unlink(missing_ok=True)
+        return len(dead)
 
     def names(self, kind: str, prefix: str = "") -> list[str]:
         folder = self._folder / kind

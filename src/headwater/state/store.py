@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.state.documents import Documents
+from headwater.state.documents import Document, Documents
+from headwater.state.leases import Holder
 
 _WATERMARKS, _RUNS, _STEPS = "watermarks", "runs", "steps"
 
@@ -43,6 +44,17 @@ class StateStore:
         """What is known of a run; None if there is no such run."""
         document = self.documents.get(_RUNS, run_id)
         return document.content if document else None
+
+    def has_ended(self, run_id: str) -> bool | None:
+        """Whether a run has said that it ended, or its process is known to be gone; None if the ledger has no such run.
+
+        Raises as `get_watermark` does.
+        """
+        document = self.run(run_id)
+        if document is None or "exit_code" in document:
+            return None if document is None else True
+        holder = Holder.read(Document(document, ""))
+        return holder is not None and self.documents.on_this_machine and holder.is_gone()
 
     def steps(self, run_id: str) -> dict[str, Mapping[str, Any]]:
         """What a run did, by table, as far as it came."""
