@@ -1,6 +1,7 @@
 """Moves a Bronze table forward by what its source has that it lacks."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial, reduce
@@ -12,7 +13,7 @@ import stamina
 
 from headwater.contracts import Contract
 from headwater.engine import Attempt, Commit, Head, Held, HeldSince, Repeats, Staged, Table
-from headwater.errors import BalanceBroken, CommitRefused, LakeError
+from headwater.errors import BalanceBroken, LakeError
 from headwater.extract.base_extractor import (
     REJECT_SCHEMA,
     Extractor,
@@ -79,6 +80,8 @@ class Landing:
     extractor: Extractor
     counts: _Counts = field(default_factory=_Counts)
     held: Position = field(default_factory=Position)
+    _next: int = 0
+    """The version that the next commit is to be."""
     _told: dict[int, int] = field(default_factory=dict)
     """The rows read so far, by the number of their piece."""
 
@@ -90,11 +93,8 @@ class Landing:
             CommitRefused: another writer moved the table meanwhile.
         """
         try:
-            with self.context.sources.asked_by(self.contract.name, self.extractor.source):
+            with self.context.sources.asked_by(self.contract.name, self.extractor.source), self._attempting():
                 return self._run()
-        except CommitRefused:
-            self.context.sweep(lake_table(self.contract), below=[self._day_folder(self.context.at)])
-            raise
         finally:
             self.extractor.close()
 
@@ -107,6 +107,7 @@ class Landing:
             context.state.agree(table.name, head.inputs or {})
         began, self.held = position, positions.held(head.inputs if head else None)
         txn, version = (head.txn, head.version) if head else (0, None)
+        self._next = txn + 1
         due = list(_together(self._tried(lambda: self._due(position))))
         attempt = Attempt(context.run_id, txn + 1)
 
@@ -125,6 +126,7 @@ class Landing:
                     continue
                 txn, position = txn + 1, reduce(positions.after, parts, position)
                 version = self._commit(table, found.staged, txn, position, counts)
+                self._next = txn + 1
         moved = txn != (head.txn if head else 0)
         if moved:
             self._sweep(table, txn, head)
@@ -151,7 +153,8 @@ class Landing:
             raise LakeError(f"{self.contract.table} does not say how far it is read; run it first: headwater run")
         self.held = positions.held(head.inputs)
         try:
-            txn, version = self._landed_again(table, windows, head, position)
+            with self._attempting():
+                txn, version = self._landed_again(table, windows, head, position)
         finally:
             self.extractor.close()
         outcome: Outcome = "unchanged" if txn == head.txn else "committed"
@@ -162,6 +165,7 @@ class Landing:
         self, table: Table, windows: Sequence[TimeWindow], head: Head, position: Position
     ) -> tuple[int, int]:
         txn, version = head.txn, head.version
+        self._next = txn + 1
         attempt = Attempt(self.context.run_id, txn + 1)
         for number, window in enumerate(windows):
             repeats = self._repeats([window], position, head)
@@ -172,7 +176,12 @@ class Landing:
             if counts.landed or counts.rejected:
                 txn += 1
                 version = self._commit(table, found.staged, txn, position, counts)
+                self._next = txn + 1
         return txn, version
+
+    def _attempting(self) -> AbstractContextManager[None]:
+        table, days = lake_table(self.contract), [self._day_folder(self.context.at)]
+        return self.context.attempting(table, lambda: self._next, days)
 
     def _sweep(self, table: Table, txn: int, before: Head | None) -> None:
         """Remove what died since the last commit, in the folders of the days from then until now."""

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
 from headwater.engine import Attempt, Commit, Head, Held, Staged, Table
-from headwater.errors import BalanceBroken, CommitRefused
+from headwater.errors import BalanceBroken
 from headwater.quality import evidence, freshness
 from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
@@ -62,11 +62,9 @@ class Build:
         if head is not None and head.inputs == self._inputs:
             return self._standing(head)
         self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
-        try:
+        first = head.txn + 1 if head else 1
+        with self.context.attempting(self._table, lambda: first):
             report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
-        except CommitRefused:
-            self.context.sweep(self._table)
-            raise
         return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
 
     def _standing(self, head: Head) -> TableReport:

@@ -1,14 +1,15 @@
 """What every step of a run shares."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from headwater.config import Settings
 from headwater.contracts import Contracts
 from headwater.engine import Attempt, Engine, Table
+from headwater.errors import CommitRefused, SourceError
 from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
 from headwater.run.events import Event, Observer, Waiting
@@ -59,6 +60,30 @@ class Context:
             TableIsHeld: somebody else held it for too long.
         """
         return self.leases.held(table, waiting=lambda holder: self.emit(Waiting(table, str(holder))))
+
+    @contextmanager
+    def attempting(self, table: Table, first: Callable[[], int], below: Sequence[str] = ("",)) -> Iterator[None]:
+        """Work on a table, whose next commit is to be version `first`, and clean up if another run makes that.
+
+        Then nothing that was staged can be committed, and the other run may have swept it away in the middle of our work:
+        whatever that makes fail, the work is done.
+
+        Raises:
+            CommitRefused: another run moved the table meanwhile.
+        """
+        try:
+            yield
+        except CommitRefused:
+            self.sweep(table, below=below)
+            raise
+        except SourceError:
+            raise
+        except Exception as error:
+            head = self.engine.head(table)
+            if head is None or head.txn < first():
+                raise
+            self.sweep(table, below=below)
+            raise CommitRefused(f"{table.name}: another run committed version {first()} first") from error
 
     def sweep(self, table: Table, committed: int = 0, below: Sequence[str] = ("",)) -> None:
         """Remove what dead attempts staged for a table, once this run's own has ended.

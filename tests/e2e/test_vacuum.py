@@ -1,0 +1,166 @@
+"""No file is left that nobody needs, and none is taken that somebody does."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import psutil
+import pytest
+from tests.e2e import driver
+from tests.e2e.tiny import T0, Lake, everything, headwater, write_tiny
+
+from headwater import sandbox
+from headwater.sandbox import Status
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 240
+AT = ("--at", T0.isoformat())
+CUSTOMERS = ("--select", "snowflake_customers,customers")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
+    place = tmp_path_factory.mktemp("vacuum")
+    folder = place / ".headwater" / "sandbox"
+    try:
+        yield sandbox.up(folder, write_tiny(place / "tiny"))
+    finally:
+        sandbox.down(folder)
+
+
+@pytest.fixture(scope="module")
+def built(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Customers, built twice: the second time because a watermark was moved and nothing else."""
+    lake = Lake.beside(sources, tmp_path_factory.mktemp("built") / "lake")
+    called(lake, "run", *AT, *CUSTOMERS)
+    built_again(lake)
+    return lake
+
+
+@pytest.fixture
+def lake(built: Lake, tmp_path: Path) -> Lake:
+    shutil.copytree(built.folder, tmp_path / "lake")
+    return Lake(tmp_path / "lake")
+
+
+def called(lake: Lake, command: str, *options: str, code: int = 0) -> str:
+    made = headwater(command, *options, "--config", str(lake.config), cwd=lake.folder)
+    assert made.returncode == code, made.stdout + made.stderr
+    return made.stdout + made.stderr
+
+
+def built_again(lake: Lake) -> None:
+    called(lake, "watermark", "set", "snowflake_customers", "2024-10-01", "--why", "to build it again", "--yes")
+    called(lake, "run", *AT, *CUSTOMERS)
+
+
+def unnamed(lake: Lake) -> list[str]:
+    """The files of the lake that no commit of any table names."""
+    root, tables = lake.folder / "lake", lake.tables()
+    named = set()
+    for table in tables:
+        for entry in (root / table / "_delta_log").glob("*.json"):
+            actions = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines()]
+            adds = [action[kind]["path"] for action in actions for kind in ("add", "cdc") if kind in action]
+            named |= {f"{table}/{unquote(path)}" for path in adds}
+    return [path for path in lake.files() if "/_delta_log/" not in path and path not in named]
+
+
+def stopped(lake: Lake, point: str, number: str) -> "driver.BaseProcess":
+    process = driver.begin(lake.config, T0, *CUSTOMERS, number, point)
+    if number == "--stop-on":
+        deadline = time.monotonic() + PATIENCE_S
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    else:
+        process.join(PATIENCE_S)
+        assert process.exitcode == -signal.SIGKILL
+    return process
+
+
+@pytest.mark.parametrize("point", ["Staged:snowflake_customers", "Refused:customers", "Staged:customers"])
+def test_what_a_killed_run_left_is_gone_after_the_next_commit(sources, built, tmp_path, point):
+    lake = Lake.beside(sources, tmp_path / "lake")
+    stopped(lake, point, "--kill-on")
+    assert unnamed(lake)
+    called(lake, "run", *AT, *CUSTOMERS)
+
+    assert unnamed(lake) == []
+    assert everything(lake)["tables"]["silver/customers"] == everything(built)["tables"]["silver/customers"]
+
+
+def test_a_vacuum_frees_replaced_versions_and_no_other(lake):
+    before, rows = everything(lake), lake.files()
+    told = json.loads(called(lake, "vacuum", "--json"))
+    assert sum(each["files"] for each in told) == 0
+    assert lake.files() == rows
+
+    would = called(lake, "vacuum", "customers", "--keep", "0d", "--alone", "--dry-run")
+    assert "would free" in would
+    assert lake.files() == rows
+    told = json.loads(called(lake, "vacuum", "customers", "--keep", "0d", "--alone", "--json"))
+
+    by_table = {each["table"]: each["files"] for each in told}
+    assert by_table["customers"] > 0
+    assert len(rows) - len(lake.files()) == sum(by_table.values())
+    assert everything(lake) == before
+    assert "freed 0 B in 0 files" in called(lake, "vacuum", "customers", "--keep", "0d", "--alone")
+    built_again(lake)
+
+
+def test_a_vacuum_that_broke_off_half_way_did_no_harm(lake):
+    before = everything(lake)
+    root = lake.folder / "lake" / "silver" / "customers"
+    named = set(lake.table("silver/customers").file_uris())
+    old = [path for path in root.rglob("*.parquet") if str(path) not in named]
+    old[0].unlink()  # as if the process had been killed after its first file
+
+    assert everything(lake) == before
+    called(lake, "vacuum", "--keep", "0d", "--alone")
+    assert everything(lake) == before
+
+
+def test_what_somebody_may_be_reading_is_kept_unless_nobody_is_there(lake):
+    said = called(lake, "vacuum", "--keep", "1h", code=64)
+
+    assert "--keep 1 h is under a day: whoever reads an older version now would lose its files; say --alone" in said
+    assert "no contract describes a table custmers; did you mean customers?" in called(
+        lake, "vacuum", "custmers", code=1
+    )
+
+
+def test_a_vacuum_waits_for_the_run_that_holds_the_table_and_takes_nothing_of_a_sleepers(lake):
+    called(lake, "watermark", "set", "snowflake_customers", "2024-10-01", "--why", "to build it again", "--yes")
+    with lake.config.open("a", encoding="utf-8") as config:
+        config.write("lease:\n  ttl: 2s\n")
+    sleeper = stopped(lake, "Staged:customers", "--stop-on")
+    try:
+        staged = unnamed(lake)
+        assert staged
+        called(lake, "vacuum", "--keep", "0d", "--alone")
+        assert unnamed(lake) == staged
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.join(PATIENCE_S)
+        assert sleeper.exitcode == 0
+    finally:
+        sleeper.kill()
+    assert unnamed(lake) == []
+
+
+def test_a_vacuum_takes_what_the_state_store_and_a_killed_run_left(lake):
+    called(lake, "watermark", "set", "snowflake_customers", "2024-10-01", "--why", "to build it again", "--yes")
+    stopped(lake, "Staged:customers", "--kill-on")
+    draft = lake.folder / "state" / "state" / "watermarks" / ".orders.json.99999999-0a0b0c0d"
+    draft.write_text("{", encoding="utf-8")
+    assert unnamed(lake)
+    called(lake, "vacuum")
+
+    assert unnamed(lake) == []
+    assert not draft.exists()
