@@ -8,16 +8,17 @@ RUNS = [
         ("no-parents", "{name: self._read(name) for name in parents if name in self._inputs}", "{}", "opportunities"),
         ("built-once", "if head is not None and head.inputs == self._inputs:", "if head is not None:", "orders"),
         (
+            "released-stay-refused",
+            'changed = before is None or before.metadata.get("digest") != digest',
+            "changed = before is None",
+            "orders",
+        ),
+        (
             "parents-are-no-inputs",
             "*(key.parent for key in self.contract.foreign_keys))",
             ")",
             "behavior",
         ),
-        again=True,
-    ),
-    *of_file(
-        "engine/embedded.py",
-        ("released-stay-refused", ".when_not_matched_by_source_delete()", "", "orders"),
         again=True,
     ),
     *of_file(
@@ -72,7 +73,7 @@ LANDING = [
     *of_file(
         "engine/landing.py",
         ("repeated-in-a-read", "{known} QUALIFY {first}", "{known}", "snowflake_orders"),
-        ("held-rows-land-again", "{ROW_ID} NOT IN ({held_ids})", "{ROW_ID} IS NOT NULL", "fx_vendor_rates"),
+        ("held-rows-land-again", "{ROW_ID} NOT IN (SELECT {ROW_ID} FROM held)", "{ROW_ID} IS NOT NULL", "fx_vendor_rates"),
     ),
     *of_file(
         "extract/snowflake_orders.py",
