@@ -73,7 +73,12 @@ LANDING = [
     *of_file(
         "engine/landing.py",
         ("repeated-in-a-read", "{known} QUALIFY {first}", "{known}", "snowflake_orders"),
-        ("held-rows-land-again", "{ROW_ID} NOT IN (SELECT {ROW_ID} FROM held)", "{ROW_ID} IS NOT NULL", "fx_vendor_rates"),
+        (
+            "held-rows-land-again",
+            "{ROW_ID} NOT IN (SELECT {ROW_ID} FROM held)",
+            "{ROW_ID} IS NOT NULL",
+            "fx_vendor_rates",
+        ),
     ),
     *of_file(
         "extract/snowflake_orders.py",
