@@ -6,6 +6,7 @@ boto3 finds the credentials. All are given one region and one endpoint, and find
 
 import os
 import re
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -78,6 +79,11 @@ class Place:
     def at(self, path: str) -> "Place":
         """The place of something below this one."""
         return Place(f"{self.uri.rstrip('/')}/{path}", self.aws, self._clients)
+
+    @property
+    def drafts(self) -> str:
+        """Where on this machine files are written before they are in the place."""
+        return tempfile.gettempdir() if self.is_on_s3 else self.uri
 
     @property
     def log_options(self) -> dict[str, str] | None:

@@ -114,7 +114,11 @@ class _Steps:
         except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
             lake = lake_of(self._context.settings)
-            reason = disk_is_full(error, lake) or lake.refusal(error) or f"{type(error).__name__}: {_first_line(error)}"
+            reason = (
+                disk_is_full(error, lake.drafts)
+                or lake.refusal(error)
+                or f"{type(error).__name__}: {_first_line(error)}"
+            )
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
