@@ -21,6 +21,9 @@ _RECORD = "headwater"
 _MADE_ONCE = 0
 """How often the making of a table is tried again: delta-rs would put the loser's first commit behind the winner's."""
 
+_NOWHERE = "0001-01-01"
+"""A value of a date partition that no row has."""
+
 _LOG_KEPT = "interval 365 days"
 
 
@@ -64,6 +67,7 @@ def head(place: Place, app_id: str) -> Head | None:
         txn=handle.transaction_version(app_id) or 0,
         inputs=record.get("inputs"),
         metadata=record.get("metadata", {}),
+        schema=pa.schema(handle.schema().to_arrow()),
     )
 
 
@@ -109,11 +113,15 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
             raise CommitRefused(
                 f"{table.name}: version {commit.version} is committed already (the table is at {recorded})"
             )
+        schema = handle.schema() if overwrite else _widened(handle, table)
+        wider = schema != handle.schema()
         handle.create_write_transaction(
             [*adds],
-            "overwrite" if overwrite else "append",
-            handle.schema(),
+            "overwrite" if overwrite or wider else "append",
+            schema,
             list(table.partition_by),
+            # A new schema is only taken with an overwrite: here of a partition in which nothing lies.
+            partition_filters=[(table.partition_by[0], "=", _NOWHERE)] if wider else None,
             commit_properties=commit_properties(commit),
         )
         handle.update_incremental()
@@ -123,6 +131,14 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
         if now is not None and now.txn >= commit.version:
             raise CommitRefused(f"{table.name}: another writer committed version {commit.version} first") from error
         raise LakeError(f"{table.name}: the commit failed: {error}") from error
+
+
+def _widened(handle: DeltaTable, table: Table) -> Schema:
+    """The schema that stands, with the columns of `table` that it lacks behind its own."""
+    standing = handle.schema()
+    names = {field.name for field in standing.fields}
+    more = [field for field in Schema.from_arrow(table.schema).fields if field.name not in names]
+    return Schema([*standing.fields, *more]) if more else standing
 
 
 def commit_properties(commit: Commit, retries: int | None = None) -> CommitProperties:

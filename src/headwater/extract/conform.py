@@ -39,10 +39,7 @@ class BronzeShape:
             SourceRejected: the source lacks a column that the contract requires.
         """
         by_name: dict[str, str] = {}
-        others: list[str] = []
-        for name in present:
-            if by_name.setdefault(name.lower(), name) != name:
-                others.append(name)
+        others = [name for name in present if by_name.setdefault(name.lower(), name) != name]
         found = {name: by_name.pop(name.lower()) for name in self._contract.column_names if name.lower() in by_name}
         for column in self._contract.columns:
             if column.name in found:

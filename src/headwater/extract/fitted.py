@@ -48,35 +48,36 @@ def _cast(values: pa.Array, to: pa.DataType) -> pa.Array:
     kind = values.type
     if kind == to:
         return values
+    if not pa.types.is_null(kind) and not _comparable(kind, to):
+        raise pa.ArrowNotImplementedError(f"{kind} is another kind of value than {to}")
     if pa.types.is_decimal(to) and pa.types.is_integer(kind):
         return values.cast(pa.decimal128(_WIDEST, 0)).cast(to)
     if pa.types.is_decimal(to) and pa.types.is_floating(kind):
         return values.cast(pa.string()).cast(to)
     if pa.types.is_timestamp(to) and pa.types.is_timestamp(kind):
         return (pc.floor_temporal(values, unit="microsecond") if kind.unit == "ns" else values).cast(to)
-    if pa.types.is_timestamp(to) and not (pa.types.is_date(kind) or pa.types.is_null(kind)):
-        raise pa.ArrowNotImplementedError(f"a number is no instant: {kind}")
-    if _no_number(kind) and (pa.types.is_integer(to) or pa.types.is_decimal(to) or pa.types.is_floating(to)):
-        raise pa.ArrowNotImplementedError(f"an instant is no number: {kind}")
-    if pa.types.is_date(to) and not (_no_number(kind) or pa.types.is_null(kind)):
-        raise pa.ArrowNotImplementedError(f"a number is no date: {kind}")
-    if pa.types.is_boolean(to) and not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):
-        if not pa.types.is_integer(kind):
-            raise pa.ArrowNotImplementedError(f"only 0 and 1 are truth values: {kind}")
-        flags = values.cast(to)
-        if not pc.all(pc.equal(flags.cast(kind), values), min_count=0).as_py():
-            raise pa.ArrowInvalid("only 0 and 1 are truth values")
-        return flags
+    if pa.types.is_boolean(to) and pa.types.is_integer(kind):
+        return _unchanged(values.cast(to), kind, values, "only 0 and 1 are truth values")
     if pa.types.is_date(to) and pa.types.is_timestamp(kind):
-        day = values.cast(to)
-        if not pc.all(pc.equal(day.cast(pa.timestamp("us")), values.cast(pa.timestamp("us"))), min_count=0).as_py():
-            raise pa.ArrowInvalid("an instant within a day is no date")
-        return day
+        micros = pa.timestamp("us")
+        return _unchanged(values.cast(to), micros, values.cast(micros), "an instant within a day is no date")
     return values.cast(to)
 
 
-def _no_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_temporal(kind))
+def _comparable(kind: pa.DataType, to: pa.DataType) -> bool:
+    """Whether a value of one type can be one of the other: a number is no instant, and an instant no number."""
+    if pa.types.is_temporal(to):
+        return bool(pa.types.is_temporal(kind))
+    if pa.types.is_boolean(to):
+        return bool(pa.types.is_boolean(kind) or pa.types.is_integer(kind))
+    return not pa.types.is_temporal(kind) or bool(pa.types.is_string(to))
+
+
+def _unchanged(cast: pa.Array, back: pa.DataType, values: pa.Array, reason: str) -> pa.Array:
+    """What was cast, if it is the same when cast back."""
+    if not pc.all(pc.equal(cast.cast(back), values), min_count=0).as_py():
+        raise pa.ArrowInvalid(reason)
+    return cast
 
 
 def _shown(value: pa.Scalar) -> str:
