@@ -21,6 +21,10 @@ class Drift:
         self._shown: set[str] = set()
         self._said: set[str] = set()
 
+    def __reduce__(self) -> tuple[type["Drift"], tuple[str]]:
+        """In another process an extractor begins to tell anew."""
+        return Drift, (self._source,)
+
     def lacks(self, column: str, text: str) -> None:
         """A column of the contract is not there: a table, header or schema says so."""
         with self._lock:
