@@ -259,6 +259,33 @@ def test_an_optional_field_that_the_object_lacks_is_null(live, contracts, caplog
     assert "tax_number" in caplog.text
 
 
+def test_fields_that_the_contract_does_not_know_come_in_the_types_of_the_description(live, contracts):
+    contract = contracts["salesforce_accounts"]
+    for column in ("annual_revenue", "created_date", "industry"):
+        contract = without(contract, column)
+    extractor = SalesforceExtractor(live.settings, live.secret, contract)
+
+    batch = next(extractor.read(EVERYTHING, pytest.fail))
+
+    assert [batch.schema.field(name).type for name in ("annual_revenue", "created_date", "industry")] == [
+        pa.decimal128(38, 10),
+        pa.timestamp("us", "UTC"),
+        pa.string(),
+    ]
+    assert batch.column("created_date")[0].as_py() == T0
+
+
+def test_a_field_whose_described_type_the_contract_does_not_hold_keeps_what_fits(live, contracts):
+    contract = without(contracts["salesforce_accounts"], "name")
+    extractor = SalesforceExtractor(live.settings, live.secret, plus(contract, Column("name", "bigint")))
+
+    rows, rejects = read(extractor, EVERYTHING)
+
+    assert not rejects
+    assert {row["name"] for row in rows} == {None}
+    assert rows[1]["name__string"] == account(1)["Name"]
+
+
 def test_an_object_that_is_not_there_is_named(live, contracts):
     with pytest.raises(SourceRejected, match="sobjects/Contact/describe"):
         SalesforceExtractor(live.settings, live.secret, contracts["salesforce_contacts"]).check()

@@ -95,6 +95,8 @@ def _holds(own: pa.DataType, declared: pa.DataType) -> bool:
     if pa.types.is_integer(own) and pa.types.is_integer(declared):
         unsigned = pa.types.is_unsigned_integer(declared)
         return bool(declared.bit_width < own.bit_width or (declared.bit_width == own.bit_width and not unsigned))
+    if pa.types.is_integer(own) and pa.types.is_decimal(declared):
+        return bool(declared.scale <= 0 and declared.precision < _BIGINT_DIGITS and own == pa.int64())
     if pa.types.is_decimal(own) and (pa.types.is_decimal(declared) or pa.types.is_integer(declared)):
         scale = declared.scale if pa.types.is_decimal(declared) else 0
         precision = declared.precision if pa.types.is_decimal(declared) else _BIGINT_DIGITS

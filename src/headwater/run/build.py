@@ -84,8 +84,16 @@ class Build:
         heads = {name: self.context.engine.head(lake_table(self.context.contracts[name])) for name in names}
         return {name: head.version for name, head in heads.items() if head is not None}
 
+    @cached_property
+    def _opened(self) -> dict[str, DataFrame]:
+        return {}
+
     def _as_it_stands(self, name: str) -> DataFrame:
-        return self.context.engine.read(lake_table(self.context.contracts[name]), self._inputs.get(name))
+        """An input with all its columns; opened once, as its schema is asked for more than once."""
+        if name not in self._opened:
+            table = lake_table(self.context.contracts[name])
+            self._opened[name] = self.context.engine.read(table, self._inputs.get(name))
+        return self._opened[name]
 
     def _read(self, name: str) -> DataFrame:
         """An input as functions see it: Bronze as its contract describes it, whatever its source has changed."""
