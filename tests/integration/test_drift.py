@@ -16,12 +16,13 @@ from tests.frames import at
 from tests.lake import Lake, Told
 
 from headwater.contracts import Contracts
-from headwater.contracts.drifted import beyond
+from headwater.contracts.drifted import MORE, beyond
 from headwater.engine import Commit, Held, Staged, Table
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import CommitRefused, SourceUnavailable
 from headwater.run.bronze import Landing
 from headwater.run.events import Drifted, Event
+from headwater.run.standing import MOST_COLUMNS
 from headwater.run.tables import lake_table
 
 pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
@@ -204,6 +205,20 @@ def test_a_column_that_its_contract_learns_later_keeps_its_values(
     assert (report.terms["landed"], report.terms["repeated"]) == (0, 1)
     later.build("products", until="2024-11-01")
     assert later.rows("products", "product_id") == [("P1",)]
+
+
+def test_fields_without_end_are_kept_in_one_column(lake: Lake) -> None:
+    names = [f"f{number:03}" for number in range(MOST_COLUMNS + 2)]
+    row = product(1, "2024-10-31 12:00", **dict.fromkeys(names, "x"))
+    kinds = dict.fromkeys(names, pa.string())
+
+    lake.land("snowflake_products", row, until="2024-10-31 13:00", columns=kinds)
+    again = lake.land("snowflake_products", row, until="2024-10-31 13:10", columns=kinds)
+
+    assert len(drifted(lake)) == MOST_COLUMNS + 1
+    [(first, more)] = lake.rows("snowflake_products", "f000", MORE)
+    assert (first, json.loads(more)) == ("x", {"f200": "x", "f201": "x"})
+    assert (again.terms["landed"], again.terms["repeated"]) == (0, 1)
 
 
 def test_a_source_that_changes_between_two_windows_lands_both_as_they_were(lake: Lake) -> None:

@@ -208,7 +208,7 @@ def test_a_prefix_comes_before_the_folder(live, contracts):
 
 POSTINGS = pa.table(
     {
-        "AMOUNT": pa.array(["12.50", "n/a"]),
+        "AMOUNT": pa.array(["12.50", "7"]),
         "transaction_id": ["T1", "T2"],
         "posted_at": pa.array([T0.replace(tzinfo=None)] * 2, pa.timestamp("ms")),
         "account_code": pa.array([100, 200], pa.int16()),
@@ -244,7 +244,7 @@ def file_name(value):
          b'{"review_id":"R1","employee_id":"E1"}\n{\n', [1], [2]),
         ("external_performance_reviews", "hr-export/performance_reviews/2024-11-02/r.NDJSON.zst",
          as_zstd(b'\n{"review_id":"R1","employee_id":"E1"}\n{'), [2], [3]),
-        ("external_transactions", "accounting/transactions/2024-11-02/transactions.parquet", as_parquet(POSTINGS), [1], [2]),
+        ("external_transactions", "accounting/transactions/2024-11-02/transactions.parquet", as_parquet(POSTINGS), [1, 2], []),
         ("external_gl_accounts", "accounting/gl_accounts/2024-11-02/gl.csv.zst", as_zstd(LEDGER), [2], [3]),
         ("external_vendor_products", "vendor/products/2024-11-02/one.json", SKU, [1], []),
         ("external_vendor_products", "vendor/products/2024-11-02/some.json.gz",

@@ -221,7 +221,21 @@ def test_a_session_that_ended_is_renewed(live, accounts):
     assert rows + sum(batch.num_rows for batch in batches) == ROWS
 
 
-def test_a_value_that_fits_no_type_is_rejected_with_its_record(live, contracts):
+def test_a_number_of_a_described_type_that_the_contract_does_not_hold_stands_beside_its_column(live, contracts):
+    extractor = SalesforceExtractor(live.settings, live.secret, contracts["salesforce_opportunities"])
+
+    rows, rejects = read(extractor, EVERYTHING)
+
+    assert not rejects
+    assert [(row["probability"], row["probability__decimal"]) for row in rows] == [
+        (75, None),
+        (None, Decimal("12.5000000000")),
+        (None, None),
+    ]
+
+
+def test_a_value_that_is_none_of_its_described_type_is_rejected_with_its_record(live, contracts, monkeypatch):
+    monkeypatch.setattr(salesforce, "_declared", lambda _: pa.int64())
     extractor = SalesforceExtractor(live.settings, live.secret, contracts["salesforce_opportunities"])
 
     rows, rejects = read(extractor, EVERYTHING)

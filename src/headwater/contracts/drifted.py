@@ -19,6 +19,9 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """What a source may change a column to, by the word that stands in a name, and the Spark SQL type that it lands in."""
 
+MORE: Final = "more_fields"
+"""The column that has as JSON what would be one column too many; no source's own name."""
+
 _BETWEEN: Final = "__"
 
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Collection, Iterable
 from hashlib import md5
 
+from headwater.contracts.drifted import MORE
+
 _LOG = logging.getLogger("headwater.extract")
 _STRANGE = re.compile(r"\W+")
 _OURS = re.compile(r"__+")
@@ -68,7 +70,7 @@ def named(unknown: Iterable[str], taken: Collection[str]) -> dict[str, str]:
         name = _OURS.sub("_", _STRANGE.sub("_", source.lower())).strip("_") or "column"
         if source.startswith("_"):
             name = f"source_{name}"
-        if name in taken or name in found:
+        if name in taken or name in found or name == MORE:
             name = f"{name}_{md5(source.encode(), usedforsecurity=False).hexdigest()[:6]}"
         found[name] = source
     return found

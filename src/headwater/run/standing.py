@@ -1,5 +1,6 @@
 """The columns of a Bronze table as it stands, and as what a run reads widens it."""
 
+import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -8,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.contracts import Column, Contract
-from headwater.contracts.drifted import beside_of, beyond
+from headwater.contracts.drifted import MORE, beside_of, beyond
 from headwater.contracts.types import spark_type
 from headwater.engine import Table
 from headwater.extract.beside import divided
 from headwater.run.events import Drifted
 from headwater.run.tables import INGEST_DATE, LANDED, lake_table
+
+MOST_COLUMNS = 200
+"""So many columns a Bronze table may have beyond its contract: a source whose fields are named by its data has no end."""
 
 
 class Standing:
@@ -42,6 +46,7 @@ class Standing:
 
     def fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch in the table's types; a value that does not fit stands in a column beside its own."""
+        batch = self._without_end(batch)
         if all(self._type(each.name, each.type) == each.type for each in batch.schema):
             return batch
         arrays: dict[str, pa.Array] = {}
@@ -72,6 +77,25 @@ class Standing:
             else:
                 found.append(Drifted(table, name, "new", f"{name} ({kind}) is new, and not in the contract"))
         return found
+
+    def _without_end(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with all that would be one column too many as JSON in one column."""
+        with self._lock:
+            more: list[str] = []
+            for name in beyond(self._contract, batch.schema.names):
+                if name in self._types or beside_of(name) or name == MORE:
+                    continue
+                if len(beyond(self._contract, self._types)) < MOST_COLUMNS:
+                    self._types[name] = batch.schema.field(name).type
+                else:
+                    more.append(name)
+        if not more:
+            return batch
+        told = [
+            {name: value for name, value in row.items() if value is not None} for row in batch.select(more).to_pylist()
+        ]
+        texts = [json.dumps(row, default=str, ensure_ascii=False) if row else None for row in told]
+        return batch.drop_columns(more).append_column(MORE, pa.array(texts, pa.string()))
 
     def _type(self, name: str, kind: pa.DataType) -> pa.DataType:
         with self._lock:
