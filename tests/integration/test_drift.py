@@ -20,6 +20,7 @@ from headwater.contracts.drifted import MORE, beyond
 from headwater.engine import Commit, Held, Staged, Table
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import CommitRefused, SourceUnavailable
+from headwater.object_store import Place
 from headwater.run.bronze import Landing
 from headwater.run.events import Drifted, Event
 from headwater.run.standing import MOST_COLUMNS
@@ -291,7 +292,7 @@ def commit(version: int) -> Commit:
 
 
 def test_of_two_writers_that_bring_columns_in_the_same_commit_one_is_refused(tmp_path: Path) -> None:
-    engine, other = EmbeddedEngine(str(tmp_path)), EmbeddedEngine(str(tmp_path))
+    engine, other = EmbeddedEngine(Place(str(tmp_path))), EmbeddedEngine(Place(str(tmp_path)))
     engine.append(NARROW, staged(engine, NARROW, "a"), commit(1))
     mine, theirs = staged(engine, wider("shelf"), "b"), staged(other, wider("hall"), "c")
     other.append(wider("hall"), theirs, commit(2))
@@ -308,7 +309,7 @@ def test_of_two_writers_that_bring_columns_in_the_same_commit_one_is_refused(tmp
 
 
 def test_files_that_no_commit_names_change_no_schema(tmp_path: Path) -> None:
-    engine = EmbeddedEngine(str(tmp_path))
+    engine = EmbeddedEngine(Place(str(tmp_path)))
     engine.append(NARROW, staged(engine, NARROW, "a"), commit(1))
 
     staged(engine, wider("shelf"), "b")  # and the process dies
