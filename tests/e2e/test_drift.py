@@ -146,7 +146,7 @@ def test_people_can_read_what_changed(second):
         assert made.returncode == 0, made.stderr
         return made.stdout
 
-    run = json.loads(told("runs", "--json"))["runs"][0]["run_id"]
+    run = json.loads(told("runs", "--json"))[0]["run_id"]
     shown = told("runs", "show", run)
     assert "discount (decimal(38,10)) is new, and not in the contract" in shown
     assert "1 values of another type than quantity has are in quantity__string" in shown

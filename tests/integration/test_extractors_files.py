@@ -276,7 +276,7 @@ def test_what_a_file_has_beyond_its_contract_comes_too_and_what_it_lacks_is_told
     found = read(live.extractor, file)
 
     [row] = found.rows
-    assert (row["shelf_no_"], row["shelf_no_6"], row["source_row_id"]) == ("A1", "B1", "x")
+    assert (row["shelf_no"], row["shelf_no_6"], row["source_row_id"]) == ("A1", "B1", "x")
     assert row["_row_id"] == f"{file.key}:{file.etag}:2"
     assert (row["reorder_point"], set(live.extractor.drift.missing())) == (None, {"reorder_point"})
     assert [each["raw"] for each in found.rejects] == [b"P2,W1,many,A2,y,"]

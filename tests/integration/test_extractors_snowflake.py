@@ -274,11 +274,12 @@ def test_a_price_with_more_digits_than_bronze_has_stands_beside_it_and_is_not_ro
 
 def test_a_cursor_that_is_no_instant_any_more_is_refused(changed, products):
     changed.sql(
-        "ALTER TABLE PRODUCTS DROP COLUMN LAST_MODIFIED_TS", "ALTER TABLE PRODUCTS ADD COLUMN LAST_MODIFIED_TS NUMBER"
+        "ALTER TABLE PRODUCTS DROP COLUMN LAST_MODIFIED_TS",
+        "ALTER TABLE PRODUCTS ADD COLUMN LAST_MODIFIED_TS VARCHAR",
+        "UPDATE PRODUCTS SET LAST_MODIFIED_TS = '2024-10-01 00:00:00'",
     )
-    changed.sql("UPDATE PRODUCTS SET LAST_MODIFIED_TS = 5")
 
-    with pytest.raises(SourceRejected, match="last_modified_ts"):
+    with pytest.raises(SourceRejected, match="last_modified_ts orders the row versions and must be a timestamp"):
         products.partitions(Position(), END)
 
 
