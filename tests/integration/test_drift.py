@@ -17,10 +17,7 @@ from tests.lake import Lake, Told
 
 from headwater.contracts import Contracts
 from headwater.contracts.drifted import MORE, beyond
-from headwater.engine import Commit, Held, Staged, Table
-from headwater.engine.embedded import EmbeddedEngine
-from headwater.errors import CommitRefused, SourceUnavailable
-from headwater.object_store import Place
+from headwater.errors import SourceUnavailable
 from headwater.run.bronze import Landing
 from headwater.run.events import Drifted, Event
 from headwater.run.standing import MOST_COLUMNS
@@ -268,55 +265,6 @@ def test_a_window_that_fails_leaves_the_schema_of_what_landed_before(lake: Lake)
 
     assert set(drifted(lake)) == {"shelf"}
     assert lake.rows("snowflake_products", "product_id", "shelf") == [("P1", "A1")]
-
-
-# Two writers
-
-EVENTS = pa.schema([("_row_id", pa.string()), ("value", pa.int64()), ("_ingest_date", pa.date32())])
-NARROW = Table("events", "bronze/events", EVENTS, ("_ingest_date",))
-
-
-def wider(column: str) -> Table:
-    return Table("events", "bronze/events", pa.schema([*EVENTS, (column, pa.string())]), ("_ingest_date",))
-
-
-def staged(engine: EmbeddedEngine, to: Table, folder: str) -> Staged:
-    schema = pa.schema([each for each in to.schema if each.name != "_ingest_date"])
-    row = {name: folder if name == "_row_id" else None for name in schema.names}
-    batch = pa.RecordBatch.from_pylist([row], schema=schema)
-    return engine.land(to, [batch], f"_ingest_date=2024-11-01/{folder}", Held.NOTHING)[0]
-
-
-def commit(version: int) -> Commit:
-    return Commit(NARROW.app_id, version, {"watermark": f"w{version}"}, {})
-
-
-def test_of_two_writers_that_bring_columns_in_the_same_commit_one_is_refused(tmp_path: Path) -> None:
-    engine, other = EmbeddedEngine(Place(str(tmp_path))), EmbeddedEngine(Place(str(tmp_path)))
-    engine.append(NARROW, staged(engine, NARROW, "a"), commit(1))
-    mine, theirs = staged(engine, wider("shelf"), "b"), staged(other, wider("hall"), "c")
-    other.append(wider("hall"), theirs, commit(2))
-
-    with pytest.raises(CommitRefused, match="events"):
-        engine.append(wider("shelf"), mine, commit(2))
-
-    schema = DeltaTable(str(tmp_path / "bronze/events")).schema().to_arrow()
-    assert pa.schema(schema).names == ["_row_id", "value", "_ingest_date", "hall"]
-    engine.append(wider("shelf"), mine, commit(3))
-    rows = DeltaTable(str(tmp_path / "bronze/events")).to_pyarrow_table()
-    assert rows.num_rows == 3
-    assert rows.schema.names == ["_row_id", "value", "_ingest_date", "hall", "shelf"]
-
-
-def test_files_that_no_commit_names_change_no_schema(tmp_path: Path) -> None:
-    engine = EmbeddedEngine(Place(str(tmp_path)))
-    engine.append(NARROW, staged(engine, NARROW, "a"), commit(1))
-
-    staged(engine, wider("shelf"), "b")  # and the process dies
-
-    head = engine.head(NARROW)
-    assert head is not None
-    assert head.schema.names == EVENTS.names
 
 
 # Any history
