@@ -17,6 +17,7 @@ from headwater.contracts import Contract, Contracts
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
+from headwater.extract.conform import BronzeShape
 from headwater.object_store import Place
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
@@ -36,13 +37,17 @@ PROJECT = Path(__file__).parent.parent
 
 @dataclass
 class Told(Extractor):
-    """A source that has exactly the rows told, each visible from the instant of its cursor."""
+    """A source that has exactly the rows told, each visible from the instant of its cursor.
+
+    `columns` says how its table differs from the contract: columns of another type, of its own, or gone (None).
+    """
 
     contract: Contract
     rows: Sequence[Mapping[str, Any]]
     windows: Sequence[datetime] = ()
     fails_after: int | None = None
     asked: list[Position] = field(default_factory=list)
+    columns: Mapping[str, pa.DataType | None] = field(default_factory=dict)
     source = "test"
 
     def check(self) -> str:
@@ -61,11 +66,14 @@ class Told(Extractor):
             for row in self.rows
             if (partition.start is None or row[cursor] >= partition.start) and row[cursor] < partition.end
         ]
-        schema = self.contract.arrow_schema
+        kinds = {each.name: each.type for each in self.contract.arrow_schema} | dict(self.columns)
+        schema = pa.schema([(name, kind) for name, kind in kinds.items() if kind is not None])
+        shape = BronzeShape(self.source, "TOLD", self.contract, self.drift)
         for number, row in enumerate(due):
             if self.fails_after is not None and number >= self.fails_after:
                 raise SourceUnavailable(self.source, "the line broke")
-            yield pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
+            batch = pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema)
+            yield shape.cast(batch, reject, declared=dict(zip(schema.names, schema.types, strict=True)))
 
 
 class Lake:

@@ -78,7 +78,10 @@ def read_json_lines(content: bytes, schema: dict[str, str]) -> Iterator[Record]:
 
 
 def read_parquet(path: Path, schema: dict[str, str]) -> Iterator[Record]:
-    """Each row, numbered from 1; columns by name, whatever their case and order."""
+    """Each row, numbered from 1; columns by name, whatever their case and order.
+
+    The schema tells a column's type: a value that is none of its contract's is not in the column, and refuses no row.
+    """
     with duckdb.connect() as db:
         db.execute("SET TimeZone = 'UTC'")
         try:
@@ -92,7 +95,8 @@ def read_parquet(path: Path, schema: dict[str, str]) -> Iterator[Record]:
             yield WHOLE
             return
     for number, row in enumerate(rows, 1):
-        yield {"line": number, "fields": fields(dict(zip(schema, row, strict=True)), schema)}
+        told = [text if reads(text, kind) else None for text, kind in zip(row, schema.values(), strict=True)]
+        yield {"line": number, "fields": told}
 
 
 def fields(told: dict[str, str | None], schema: dict[str, str]) -> list[str | None] | None:

@@ -279,8 +279,89 @@ def test_however_a_stream_is_cut_each_row_is_written_once(
 def test_two_rows_share_an_identity_only_if_they_are_equal(row: dict[str, object]) -> None:
     schema = pa.schema([("a", pa.string()), ("b", pa.int64()), ("c", pa.string())])
     other = row | {"a": row["c"], "c": row["a"]}
-    ids = RowIds(schema).of(pa.RecordBatch.from_pylist([row, other], schema=schema)).to_pylist()
+    ids = RowIds().of(pa.RecordBatch.from_pylist([row, other], schema=schema)).to_pylist()
     wider = pa.schema([("d", pa.string()), *reversed(list(schema))])
 
     assert (ids[0] == ids[1]) == (row == other)
-    assert RowIds(wider).of(pa.RecordBatch.from_pylist([row], schema=wider)).to_pylist() == [ids[0]]
+    assert RowIds().of(pa.RecordBatch.from_pylist([row], schema=wider)).to_pylist() == [ids[0]]
+
+
+# Columns that a table gains
+
+
+def with_column(column: str) -> Table:
+    return Table(LANDED.name, LANDED.path, LANDED.schema.append(pa.field(column, pa.string())), LANDED.partition_by)
+
+
+def brought(engine: EmbeddedEngine, table: Table, folder: str, *batches: dict[str, str]) -> Staged:
+    """A row for each batch, which has only the columns told and its identity, of a stream under a table's schema."""
+    told = [{"_row_id": f"{folder}-{number}"} | batch for number, batch in enumerate(batches)]
+    stream = [pa.RecordBatch.from_pylist([row], pa.schema([(name, pa.string()) for name in row])) for row in told]
+    return engine.land(table, stream, f"_ingest_date=2024-11-01/{folder}", Held.NOTHING)[0]
+
+
+def rows_of(engine: EmbeddedEngine, version: int, *columns: str) -> list[tuple[str | None, ...]]:
+    table = engine.scan(LANDED, version, ["_row_id", *columns]).read_all()
+    return sorted(tuple(row.values()) for row in table.to_pylist())
+
+
+def test_a_table_gains_a_column_in_the_commit_of_its_rows(engine: EmbeddedEngine) -> None:
+    engine.append(LANDED, brought(engine, LANDED, "a", {}), commit(1, LANDED))
+    shelf = with_column("shelf")
+    version = engine.append(shelf, brought(engine, LANDED, "b", {}, {"shelf": "A1"}, {}), commit(2, LANDED))
+
+    head = engine.head(LANDED)
+    assert head is not None
+    assert (version, head.version, head.txn, head.inputs) == (1, 1, 2, {"watermark": "w2"})
+    assert head.schema.names == [*LANDED.schema.names, "shelf"]
+    assert rows_of(engine, 1, "shelf") == [("a-0", None), ("b-0", None), ("b-1", "A1"), ("b-2", None)]
+    narrow = engine.append(LANDED, brought(engine, LANDED, "c", {}), commit(3, LANDED))
+    assert len(rows_of(engine, narrow, "shelf")) == 5
+
+
+def test_of_two_writers_that_bring_columns_in_the_same_commit_one_is_refused(lake: Place) -> None:
+    engine, other = EmbeddedEngine(lake), EmbeddedEngine(lake)
+    engine.append(LANDED, brought(engine, LANDED, "a", {}), commit(1, LANDED))
+    mine, theirs = brought(engine, LANDED, "b", {"shelf": "A1"}), brought(other, LANDED, "c", {"hall": "H1"})
+    other.append(with_column("hall"), theirs, commit(2, LANDED))
+
+    with pytest.raises(CommitRefused, match="orders"):
+        engine.append(with_column("shelf"), mine, commit(2, LANDED))
+
+    head = engine.head(LANDED)
+    assert head is not None
+    assert head.schema.names == [*LANDED.schema.names, "hall"]
+    version = engine.append(with_column("shelf"), mine, commit(3, LANDED))
+    assert rows_of(engine, version, "hall", "shelf") == [("a-0", None, None), ("b-0", None, "A1"), ("c-0", "H1", None)]
+
+
+def test_writers_that_race_for_a_column_make_one_commit_of_each_version(lake: Place) -> None:
+    engines = [EmbeddedEngine(lake) for _ in range(4)]
+    engines[0].append(LANDED, brought(engines[0], LANDED, "a", {}), commit(1, LANDED))
+
+    def race(number: int) -> bool:
+        engine, column = engines[number], f"column_{number}"
+        staged = brought(engine, LANDED, f"r{number}", {column: "x"})
+        try:
+            engine.append(with_column(column), staged, commit(2, LANDED))
+        except CommitRefused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(race, range(4)))
+
+    head = engines[0].head(LANDED)
+    assert head is not None
+    assert (won.count(True), head.version, head.txn) == (1, 1, 2)
+    assert head.schema.names == [*LANDED.schema.names, f"column_{won.index(True)}"]
+
+
+def test_files_that_no_commit_names_change_no_schema(engine: EmbeddedEngine) -> None:
+    engine.append(LANDED, brought(engine, LANDED, "a", {}), commit(1, LANDED))
+
+    brought(engine, LANDED, "b", {"shelf": "A1"})  # and the process dies
+
+    head = engine.head(LANDED)
+    assert head is not None
+    assert head.schema.names == LANDED.schema.names

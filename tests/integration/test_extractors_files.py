@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -70,6 +71,9 @@ def client(settings: S3Settings, secret: dict[str, str]) -> Any:
         aws_access_key_id=secret["access_key_id"],
         aws_secret_access_key=secret["secret_access_key"],
     )
+
+
+OWN = ("file_date", "_file_key", "_file_etag", "_file_size", "_file_line")
 
 
 def put(live: SimpleNamespace, key: str, content: bytes) -> SourceFile:
@@ -204,7 +208,7 @@ def test_a_prefix_comes_before_the_folder(live, contracts):
 
 POSTINGS = pa.table(
     {
-        "AMOUNT": pa.array(["12.50", "n/a"]),
+        "AMOUNT": pa.array(["12.50", "7"]),
         "transaction_id": ["T1", "T2"],
         "posted_at": pa.array([T0.replace(tzinfo=None)] * 2, pa.timestamp("ms")),
         "account_code": pa.array([100, 200], pa.int16()),
@@ -240,7 +244,7 @@ def file_name(value):
          b'{"review_id":"R1","employee_id":"E1"}\n{\n', [1], [2]),
         ("external_performance_reviews", "hr-export/performance_reviews/2024-11-02/r.NDJSON.zst",
          as_zstd(b'\n{"review_id":"R1","employee_id":"E1"}\n{'), [2], [3]),
-        ("external_transactions", "accounting/transactions/2024-11-02/transactions.parquet", as_parquet(POSTINGS), [1], [2]),
+        ("external_transactions", "accounting/transactions/2024-11-02/transactions.parquet", as_parquet(POSTINGS), [1, 2], []),
         ("external_gl_accounts", "accounting/gl_accounts/2024-11-02/gl.csv.zst", as_zstd(LEDGER), [2], [3]),
         ("external_vendor_products", "vendor/products/2024-11-02/one.json", SKU, [1], []),
         ("external_vendor_products", "vendor/products/2024-11-02/some.json.gz",
@@ -263,6 +267,54 @@ def test_each_kind_of_file_gives_rows_and_rejects_by_their_place(live, contracts
     ]
     assert {(row["file_date"], row["_file_size"]) for row in found.rows} == {(date(2024, 11, 2), len(content))}
     assert [row["position"] for row in found.rejects] == [f"{name}:{line}" for line in broken]
+
+
+def test_what_a_file_has_beyond_its_contract_comes_too_and_what_it_lacks_is_told(live, contracts):
+    content = b"product_id,warehouse_id,quantity,Shelf No.,_row_id,Shelf No.\nP1,W1,5,A1,x,B1\nP2,W1,many,A2,y,\n"
+    file = put(live, f"{FOLDER}/2024-11-02/inventory.csv", content)
+
+    found = read(live.extractor, file)
+
+    [row] = found.rows
+    assert (row["shelf_no"], row["shelf_no_6"], row["source_row_id"]) == ("A1", "B1", "x")
+    assert row["_row_id"] == f"{file.key}:{file.etag}:2"
+    assert (row["reorder_point"], set(live.extractor.drift.missing())) == (None, {"reorder_point"})
+    assert [each["raw"] for each in found.rejects] == [b"P2,W1,many,A2,y,"]
+
+
+def test_a_json_field_is_dropped_where_no_record_of_a_run_has_it(live, contracts):
+    extractor = S3FileExtractor(live.settings, live.secret, contracts["external_performance_reviews"])
+    reviews = [{"review_id": f"R{number}", "employee_id": "E1", "more": {"a": number}} for number in range(3)]
+    folder = "hr-export/performance_reviews"
+    first = put(live, f"{folder}/2024-11-02/r.json", json.dumps(reviews).encode())
+    rest = sorted(
+        {column.name for column in contracts["external_performance_reviews"].columns} - set(OWN) - set(reviews[0])
+    )
+
+    rows = read(extractor, first).rows
+    assert [row["more"] for row in rows] == ['{"a":0}', '{"a":1}', '{"a":2}']
+    assert sorted(extractor.drift.missing()) == rest
+
+    read(extractor, put(live, f"{folder}/2024-11-03/r.json", json.dumps([reviews[0] | {rest[0]: None}]).encode()))
+    assert sorted(extractor.drift.missing()) == rest[1:]
+
+
+def test_a_parquet_file_whose_schema_changed_keeps_what_fits_and_puts_the_rest_beside(live, contracts):
+    extractor = S3FileExtractor(live.settings, live.secret, contracts["external_inventory"])
+    columns = {
+        "product_id": ["P1", "P2"],
+        "warehouse_id": ["W1", "W1"],
+        "quantity": ["7", "plenty"],
+        "lots": [[1], None],
+    }
+
+    found = read(extractor, put(live, f"{FOLDER}/2024-11-02/inventory.parquet", as_parquet(pa.table(columns))))
+
+    assert [(row["quantity"], row["quantity__string"], row["lots"]) for row in found.rows] == [
+        (7, None, "[1]"),
+        (None, "plenty", None),
+    ]
+    assert not found.rejects
 
 
 @pytest.mark.parametrize(

@@ -315,3 +315,16 @@ def test_a_key_that_the_vendor_repeats_is_not_shown(other, reading):
 
     with pytest.raises(SourceRejected, match=r"no such plan for \*\*\*"):
         reading()
+
+
+def test_fields_that_no_contract_knows_come_as_they_were_told_page_by_page(other, reading):
+    rate = {"date": "2024-11-01", "base_currency": "EUR", "quote_currency": "USD", "rate": 1.1}
+    rate |= {"as_of_time": "2024-11-02T00:00:00Z"}
+    other.says({"rates": [rate], "next_cursor": "2"})
+    other.says({"rates": [rate | {"Spread": 0.10, "desk": {"city": "Bonn"}, "_id": 7}], "next_cursor": None})
+
+    rows, rejects = reading()
+
+    assert not rejects
+    assert "spread" not in rows[0]
+    assert (rows[1]["spread"], rows[1]["desk"], rows[1]["source_id"]) == ("0.1", '{"city": "Bonn"}', "7")

@@ -164,6 +164,22 @@ def test_messages_arrive_with_their_place_time_key_and_headers_typed_by_the_cont
     assert TOPIC in extractor.check()
 
 
+def test_a_field_that_the_contract_does_not_know_comes_as_text_and_one_that_no_message_has_is_told(topic, contract):
+    more = {"lot": {"n": 1.50}, "kafka_offset": 9}
+    told = [{"product_id": "P1", "quantity": 1}, {"product_id": "P2", "quantity": 2} | more]
+    topic.produce([{"value": json.dumps(each).encode(), "partition": 0} for each in told])
+    extractor = consumer(topic, contract)
+
+    found = read(extractor, extractor.partitions(Position(), AT))
+
+    [other] = [name for name in found.rows[1] if name.startswith("kafka_offset_")]
+    assert [(row.get("lot"), row.get(other), row["kafka_offset"]) for row in found.rows] == [
+        (None, None, 0),
+        ('{"n":1.5}', "9", 1),
+    ]
+    assert set(extractor.drift.missing()) == {"warehouse_id", "event_timestamp", "reason"}
+
+
 def test_what_is_no_event_is_rejected_with_its_position_and_bytes(topic, contract):
     broken = [b"{", b"[]", b"\xff", b'{"quantity":"many"}', None]
     topic.produce([event(0), *({"value": value} for value in broken), event(6)])

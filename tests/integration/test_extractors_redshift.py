@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -193,18 +194,29 @@ def test_a_required_column_dropped_at_the_source_is_named(changed, behavior):
         read(behavior, TimeWindow(None, END))
 
 
-def test_a_dropped_optional_column_is_null_and_a_new_one_left_out(changed, behavior, contracts, caplog):
+def test_a_dropped_optional_column_is_null_and_new_ones_come_in_their_types(changed, behavior, caplog):
     changed.sql(
-        "ALTER TABLE raw.customer_behavior DROP COLUMN url_2", "ALTER TABLE raw.customer_behavior ADD browser text"
+        "ALTER TABLE raw.customer_behavior DROP COLUMN url_2",
+        "ALTER TABLE raw.customer_behavior ADD browser text DEFAULT 'Lynx', ADD visits integer DEFAULT 3, "
+        "ADD spent numeric(12, 3) DEFAULT 1.125, ADD seen timestamp DEFAULT '2024-11-01', ADD known boolean DEFAULT true, "
+        "ADD tags jsonb DEFAULT '[1]'",
     )
 
     rows = read(behavior, *behavior.partitions(Position(), END))
 
     assert len(rows) == EVENTS
-    assert list(rows[0]) == list(contracts["redshift_behavior"].column_names)
     assert {row["url_2"] for row in rows} == {None}
+    added = ("browser", "visits", "spent", "seen", "known", "tags")
+    assert [rows[0][name] for name in added] == ["Lynx", 3, Decimal("1.1250000000"), T0, True, "[1]"]
+    assert set(behavior.drift.missing()) == {"url_2"}
     assert "has no column url_2" in caplog.text
-    assert "left out: browser" in caplog.text
+    assert "merged in: browser, known, seen, spent, tags, visits" in caplog.text
+
+
+def test_a_column_of_another_type_is_text_where_the_contract_has_text(changed, behavior):
+    changed.sql("ALTER TABLE raw.customer_behavior ALTER session_id TYPE integer USING 7")
+
+    assert {row["session_id"] for row in read(behavior, TimeWindow(None, END))} == {"7"}
 
 
 def test_a_value_that_is_no_instant_is_rejected_as_it_was_told(changed, behavior):

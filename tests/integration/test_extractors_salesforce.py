@@ -221,7 +221,21 @@ def test_a_session_that_ended_is_renewed(live, accounts):
     assert rows + sum(batch.num_rows for batch in batches) == ROWS
 
 
-def test_a_value_that_fits_no_type_is_rejected_with_its_record(live, contracts):
+def test_a_number_of_a_described_type_that_the_contract_does_not_hold_stands_beside_its_column(live, contracts):
+    extractor = SalesforceExtractor(live.settings, live.secret, contracts["salesforce_opportunities"])
+
+    rows, rejects = read(extractor, EVERYTHING)
+
+    assert not rejects
+    assert [(row["probability"], row["probability__decimal"]) for row in rows] == [
+        (75, None),
+        (None, Decimal("12.5000000000")),
+        (None, None),
+    ]
+
+
+def test_a_value_that_is_none_of_its_described_type_is_rejected_with_its_record(live, contracts, monkeypatch):
+    monkeypatch.setattr(salesforce, "_declared", lambda _: pa.int64())
     extractor = SalesforceExtractor(live.settings, live.secret, contracts["salesforce_opportunities"])
 
     rows, rejects = read(extractor, EVERYTHING)
@@ -257,6 +271,33 @@ def test_an_optional_field_that_the_object_lacks_is_null(live, contracts, caplog
 
     assert {row["tax_number"] for row in rows} == {None}
     assert "tax_number" in caplog.text
+
+
+def test_fields_that_the_contract_does_not_know_come_in_the_types_of_the_description(live, contracts):
+    contract = contracts["salesforce_accounts"]
+    for column in ("annual_revenue", "created_date", "industry"):
+        contract = without(contract, column)
+    extractor = SalesforceExtractor(live.settings, live.secret, contract)
+
+    batch = next(extractor.read(EVERYTHING, pytest.fail))
+
+    assert [batch.schema.field(name).type for name in ("annual_revenue", "created_date", "industry")] == [
+        pa.decimal128(38, 10),
+        pa.timestamp("us", "UTC"),
+        pa.string(),
+    ]
+    assert batch.column("created_date")[0].as_py() == T0
+
+
+def test_a_field_whose_described_type_the_contract_does_not_hold_keeps_what_fits(live, contracts):
+    contract = without(contracts["salesforce_accounts"], "name")
+    extractor = SalesforceExtractor(live.settings, live.secret, plus(contract, Column("name", "bigint")))
+
+    rows, rejects = read(extractor, EVERYTHING)
+
+    assert not rejects
+    assert {row["name"] for row in rows} == {None}
+    assert rows[1]["name__string"] == account(1)["Name"]
 
 
 def test_an_object_that_is_not_there_is_named(live, contracts):

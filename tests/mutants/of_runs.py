@@ -23,7 +23,7 @@ RUNS = [
     ),
     *of_file(
         "engine/delta.py",
-        ("appended-not-replaced", '"overwrite" if overwrite else "append"', '"append"', "customers"),
+        ("appended-not-replaced", '"overwrite" if overwrite or wider else "append"', '"append"', "customers"),
         again=True,
     ),
 ]

@@ -1,6 +1,5 @@
 """The seam of every extractor: windows, the shape of Bronze, retries, and what messages may hold."""
 
-import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -41,7 +40,7 @@ def cast(batch: dict[str, pa.Array], contract: Contract = ORDERS) -> tuple[list[
     rejects: list[dict] = []
     shape = BronzeShape("snowflake", "RAW.ORDERS", contract)
     rows = shape.cast(pa.RecordBatch.from_pydict(batch), lambda refused: rejects.extend(refused.to_pylist()))
-    assert rows.schema == contract.arrow_schema
+    assert pa.schema(list(rows.schema)[: len(contract.columns)]) == contract.arrow_schema
     return rows.to_pylist(), rejects
 
 
@@ -133,14 +132,14 @@ def test_an_integer_and_a_double_become_decimals_without_passing_through_binary_
     assert cast(an_order(AMOUNT=pa.array([0.1])))[0][0]["amount"] == Decimal("0.1000")
 
 
-def test_a_number_with_too_many_digits_is_rejected_with_its_row_and_not_rounded():
+def test_a_number_with_more_digits_than_its_column_has_stands_beside_it_and_is_not_rounded():
     rows, rejects = cast(an_order(AMOUNT=pa.array([Decimal("1.23455"), Decimal("2.50000")])))
 
-    assert [row["order_id"] for row in rows] == ["O1"]
-    (reject,) = rejects
-    assert reject["reason"] == "amount is '1.23455', which is no decimal(20,4)"
-    assert reject["position"] == "RAW.ORDERS ORDER_ID=O0"
-    assert json.loads(reject["raw"])["AMOUNT"] == "1.23455"
+    assert [(row["amount"], row["amount__decimal"]) for row in rows] == [
+        (None, Decimal("1.2345500000")),
+        (Decimal("2.5000"), None),
+    ]
+    assert not rejects
 
 
 def test_a_row_with_two_misfits_is_rejected_once_with_both_reasons_and_the_same_id_each_time():
@@ -156,9 +155,9 @@ def test_a_row_with_two_misfits_is_rejected_once_with_both_reasons_and_the_same_
 
 
 def test_every_misfit_of_a_large_batch_is_found_and_nothing_else():
-    amounts = [Decimal("0.00001") if row % 997 == 1 else Decimal(row) for row in range(20_000)]
+    amounts = ["little" if row % 997 == 1 else str(row) for row in range(20_000)]
 
-    rows, rejects = cast(an_order(AMOUNT=pa.array(amounts, pa.decimal128(38, 5))))
+    rows, rejects = cast(an_order(AMOUNT=pa.array(amounts)))
 
     assert len(rows) + len(rejects) == 20_000
     assert {each["position"] for each in rejects} == {f"RAW.ORDERS ORDER_ID=O{row}" for row in range(1, 20_000, 997)}
@@ -193,13 +192,16 @@ def test_text_that_is_no_timestamp_is_rejected(text):
     assert "which is no timestamp" in rejects[0]["reason"]
 
 
-def test_an_instant_within_a_day_is_no_date():
+def test_an_instant_within_a_day_is_no_date_and_stands_beside():
     noon = pa.array([T0 + timedelta(hours=12), T0], pa.timestamp("us", "UTC"))
 
     rows, rejects = cast(an_order(SHIPPED_ON=noon))
 
-    assert [row["shipped_on"] for row in rows] == [T0.date()]
-    assert len(rejects) == 1
+    assert [(row["shipped_on"], row["shipped_on__timestamp"]) for row in rows] == [
+        (None, T0 + timedelta(hours=12)),
+        (T0.date(), None),
+    ]
+    assert not rejects
 
 
 def test_a_missing_optional_column_is_null_with_one_warning(caplog):
@@ -216,12 +218,12 @@ def test_a_missing_optional_column_is_null_with_one_warning(caplog):
     ]
 
 
-def test_an_unknown_column_is_left_out_with_one_warning(caplog):
-    rows, _ = cast(an_order(DISCOUNT=pa.array([5])))
+def test_an_unknown_column_is_merged_in_with_one_warning(caplog):
+    rows, _ = cast(an_order(DISCOUNT=pa.array([5], pa.int16())))
 
-    assert "discount" not in rows[0]
+    assert rows[0]["discount"] == 5
     (message,) = caplog.messages
-    assert message.endswith("snowflake_orders.yaml does not know; left out: DISCOUNT")
+    assert message.endswith("snowflake_orders.yaml does not know; merged in: DISCOUNT")
 
 
 def test_a_missing_required_column_stops_the_table_and_names_table_column_and_contract():
@@ -234,7 +236,7 @@ def test_a_missing_required_column_stops_the_table_and_names_table_column_and_co
         cast(batch)
 
 
-def test_a_column_of_a_kind_that_can_never_fit_stops_the_table():
+def test_a_cursor_of_a_kind_that_is_no_instant_stops_the_table():
     with pytest.raises(SourceRejected, match=r"RAW\.ORDERS has last_modified_ts as int64, which can't become"):
         cast(an_order(LAST_MODIFIED_TS=pa.array([1730419200])))
 

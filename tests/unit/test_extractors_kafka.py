@@ -25,15 +25,36 @@ def messages():
 
 def one(messages: JsonMessages, value: bytes | None) -> dict | str:
     """The row of a message, or why it is none."""
-    columns, good, refused = messages.parse([value])
-    assert len(good) + len(refused) == 1
-    return {name: array[0].as_py() for name, array in columns.items()} if good else refused[0]
+    parsed = messages.parse([value])
+    assert len(parsed.rows) + len(parsed.refused) == 1
+    return {name: array[0].as_py() for name, array in parsed.columns.items()} if parsed.rows else parsed.refused[0]
 
 
-def test_fields_are_found_by_name_and_the_others_are_left(messages):
+def test_fields_are_found_by_name(messages):
     row = one(messages, b'{"reason":"sale","x":[1],"quantity":-3,"product_id":"P\\u00e9 \\"1\\""}')
 
     assert row == {"product_id": 'Pé "1"', "quantity": -3, "reason": "sale"}
+
+
+def test_fields_that_the_contract_does_not_know_are_text_whatever_their_names_are(messages):
+    values = [
+        b'{"reason":"sale","x":{"a": [1]},"a/b":1.5,"~\\"":true,"0":null}',
+        b"[]",
+        b'{"x":"y","quantity":"no"}',
+        b'{"x":7}',
+    ]
+
+    parsed = messages.parse(values)
+
+    assert parsed.rows == [0, 3]
+    assert {name: array.to_pylist() for name, array in parsed.unknown.items()} == {
+        "x": ['{"a":[1]}', "7"],
+        "a/b": ["1.5", None],
+        '~"': ["true", None],
+        "0": [None, None],
+    }
+    assert parsed.shown >= {"reason", "x", "a/b", '~"', "0"}
+    assert "product_id" not in parsed.shown
 
 
 @pytest.mark.parametrize("value", [b"{}", b'{"product_id":null,"quantity":null,"reason":null}'])
@@ -102,11 +123,11 @@ def test_a_refused_message_shifts_no_other(messages):
         b"{}",
     ]
 
-    columns, good, refused = messages.parse(values)
+    parsed = messages.parse(values)
 
-    assert good == [1, 5, 7]
-    assert columns["product_id"].to_pylist() == ["P1", "P2", None]
-    assert sorted(refused) == [0, 2, 3, 4, 6]
+    assert parsed.rows == [1, 5, 7]
+    assert parsed.columns["product_id"].to_pylist() == ["P1", "P2", None]
+    assert sorted(parsed.refused) == [0, 2, 3, 4, 6]
 
 
 json_values = st.recursive(
@@ -133,10 +154,11 @@ def test_whatever_stands_between_them_good_messages_arrive_unchanged_and_each_me
     for other, row in drawn:
         values += [other, json.dumps(row).encode()]
 
-    columns, good, refused = messages.parse(values)
+    parsed = messages.parse(values)
+    columns, good = parsed.columns, parsed.rows
 
-    assert sorted([*good, *refused]) == list(range(len(values)))
-    assert all(len(array) == len(good) for array in columns.values())
+    assert sorted([*good, *parsed.refused]) == list(range(len(values)))
+    assert all(len(array) == len(good) for array in (columns | parsed.unknown).values())
     found = dict(zip(good, zip(*(columns[column.name].to_pylist() for column in COLUMNS), strict=True), strict=True))
     for place, (_, row) in enumerate(drawn):
         assert found[2 * place + 1] == (row["product_id"], row["quantity"], row["reason"])

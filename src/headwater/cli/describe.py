@@ -85,6 +85,7 @@ def _print(
         ("made of it", ", ".join(near.below)),
         ("state", _state(about, limits, at)),
         *reading,
+        ("also has", ", ".join(map(" ".join, about.status.drifted))),
         *((f"keeps {each.name}", each.description) for each in contract.conserved),
     ]
     width = max(len(what) for what, told in facts if told)
@@ -146,5 +147,6 @@ def _document(about: "Description", near: "Neighbours", limits: "TableLimits | N
             }
             for column in contract.columns
         ],
+        "drifted": dict(status.drifted),
         "sample": list(about.sample),
     }

@@ -60,6 +60,9 @@ def status(session: Session, as_json: bool) -> None:
     ]
     header = ["table", "rows", "version", "newest record", "read until", "last verdict"]
     click.echo("\n".join(aligned(header, rows, right=(1, 2))))
+    if drifted := [each for each in tables if each.drifted]:
+        lines = [f"bronze.{each.table}: {', '.join(map(' '.join, each.drifted))}" for each in drifted]
+        click.echo("\n".join(["", "Columns that sources have and contracts do not know:", *lines]))
     if unseen := _unseen(tables):
         click.echo("\n".join(["", "What is not seen as it is read:", *unseen]))
 
@@ -85,6 +88,7 @@ def _document(table: "TableStatus", at: datetime) -> dict[str, Any]:
         "age_s": None if table.newest is None else (at - table.newest).total_seconds(),
         "read_until": table.position or None,
         "verdict": table.verdict or None,
+        "drifted": dict(table.drifted),
     }
 
 

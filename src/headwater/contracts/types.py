@@ -14,6 +14,7 @@ _SIMPLE = {
     "timestamp": pa.timestamp("us", tz="UTC"),
     "binary": pa.binary(),
 }
+_NAMES = {arrow: name for name, arrow in _SIMPLE.items()}
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _ARRAY = re.compile(r"array<(.+)>")
 
@@ -31,3 +32,18 @@ def arrow_type(spark_type: str) -> pa.DataType:
     if array := _ARRAY.fullmatch(spark_type):
         return pa.list_(pa.field("element", arrow_type(array[1])))
     raise ValueError(f"{spark_type!r} is not one of {', '.join(_SIMPLE)}, decimal(p,s), array<...>")
+
+
+def spark_type(arrow: pa.DataType) -> str:
+    """The reverse of `arrow_type`.
+
+    Raises:
+        ValueError: the type is not one that tables of the lake may have.
+    """
+    if name := _NAMES.get(arrow):
+        return name
+    if pa.types.is_decimal(arrow):
+        return f"decimal({arrow.precision},{arrow.scale})"
+    if pa.types.is_list(arrow):
+        return f"array<{spark_type(arrow.value_type)}>"
+    raise ValueError(f"{arrow} is no type of the lake")

@@ -24,6 +24,8 @@ _MADE_ONCE = 0
 """How often the making of a table is tried again: delta-rs would put the loser's first commit behind the winner's."""
 
 _MAINTENANCE = frozenset({"VACUUM START", "VACUUM END", "OPTIMIZE", "FSCK", "SET TBLPROPERTIES"})
+_NOWHERE = "0001-01-01"
+"""A value of a date partition that no row has."""
 
 _LOG_KEPT = "interval 365 days"
 
@@ -68,6 +70,7 @@ def head(place: Place, app_id: str) -> Head | None:
         txn=handle.transaction_version(app_id) or 0,
         inputs=record.get("inputs"),
         metadata=record.get("metadata", {}),
+        schema=pa.schema(handle.schema().to_arrow()),
     )
 
 
@@ -114,11 +117,15 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
             )
             return DeltaTable(place.uri, storage_options=place.log_options).version()
         refuse_what_is_done(handle, table, commit)
+        schema = handle.schema() if overwrite else _widened(handle, table)
+        wider = schema != handle.schema()
         handle.create_write_transaction(
             [*adds],
-            "overwrite" if overwrite else "append",
-            handle.schema(),
+            "overwrite" if overwrite or wider else "append",
+            schema,
             list(table.partition_by),
+            # A new schema is only taken with an overwrite: here of a partition in which nothing lies.
+            partition_filters=[(table.partition_by[0], "=", _NOWHERE)] if wider else None,
             commit_properties=commit_properties(commit, attempt),
         )
         handle.update_incremental()
@@ -141,6 +148,14 @@ def refuse_what_is_done(handle: DeltaTable, table: Table, commit: Commit) -> Non
     recorded = handle.transaction_version(commit.app_id)
     if recorded is not None and recorded >= commit.version:
         raise CommitRefused(f"{table.name}: version {commit.version} is committed already (the table is at {recorded})")
+
+
+def _widened(handle: DeltaTable, table: Table) -> Schema:
+    """The schema that stands, with the columns of `table` that it lacks behind its own."""
+    standing = handle.schema()
+    names = {field.name for field in standing.fields}
+    more = [field for field in Schema.from_arrow(table.schema).fields if field.name not in names]
+    return Schema([*standing.fields, *more]) if more else standing
 
 
 def commit_properties(commit: Commit, attempt: str, retries: int | None = None) -> CommitProperties:

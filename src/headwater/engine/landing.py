@@ -1,8 +1,10 @@
 """Writes a stream of Arrow batches once per `_row_id`, with memory that does not grow with the stream."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -18,14 +20,15 @@ def write_once(
 ) -> tuple[int, int]:
     """Stream `batches` to a Parquet file, without the rows whose `_row_id` came before or is one of `held`.
 
+    The file has the columns of `schema` and those that batches have beside them; where a batch lacks one it is null.
     `held` is read once, and only if there were rows. Says how many rows were read and how many of them were left out.
     """
     read = 0
     try:
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with _Widening(path, schema) as file:
             for batch in batches:
                 read += batch.num_rows
-                writer.write_batch(batch)
+                file.write(batch)
         if read == 0:
             path.unlink()
             return 0, 0
@@ -36,6 +39,51 @@ def write_once(
     if repeated == read:
         path.unlink()
     return read, repeated
+
+
+class _Widening:
+    """A Parquet file that may be given wider batches on the way: what it has by then is copied under the new schema."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if batch.schema != self._schema:
+            if more := [field for field in batch.schema if field.name not in self._schema.names]:
+                self._widen(more)
+            batch = _under(batch, self._schema)
+        self._writer.write_batch(batch)
+
+    def _widen(self, more: Sequence[pa.Field]) -> None:
+        self._writer.close()
+        narrow = self._path.with_suffix(".narrow.parquet")
+        self._path.replace(narrow)
+        self._schema = pa.schema([*self._schema, *more])
+        self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
+        try:
+            with pq.ParquetFile(narrow) as file:
+                for batch in file.iter_batches():
+                    self._writer.write_batch(_under(batch, self._schema))
+        finally:
+            narrow.unlink()
+
+
+def _under(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the columns of a schema: null where it has none of the name."""
+    held = set(batch.schema.names)
+    arrays = [
+        batch.column(field.name) if field.name in held else pa.nulls(batch.num_rows, field.type) for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _leave_out_repeated(path: Path, held: pa.RecordBatchReader | None) -> int:

@@ -51,13 +51,14 @@ class Commit:
 class Head:
     """A table's newest state: its Delta version, the last `txn` version, and what the last commit recorded.
 
-    `inputs` is None where the last commit does not say what it consumed.
+    `inputs` is None where the last commit does not say what it consumed; `schema` has the table's columns.
     """
 
     version: int
     txn: int
     inputs: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
+    schema: pa.Schema
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,10 @@ class Engine(Protocol):
     def land(
         self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats
     ) -> tuple[Staged, int]:
-        """Stage a stream once per `_row_id`; also say how many of its rows the table or the stream had already."""
+        """Stage a stream once per `_row_id`; also say how many of its rows the table or the stream had already.
+
+        A batch may lack columns of the table, which are null, and have more of them, which the file has too.
+        """
         ...
 
     def stage(self, table: Table, rows: "DataFrame", folder: str, partition_by: Sequence[str]) -> Staged:
@@ -214,7 +218,7 @@ class Engine(Protocol):
         ...
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:
-        """Add staged files and say the Delta version.
+        """Add staged files and say the Delta version; columns that the table lacks it gains in the same commit.
 
         Raises:
             CommitRefused: the table records `commit.version` or a higher one already.

@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 
 from headwater.contracts import Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
+from headwater.extract.drift import Drift
 
 ROWS_PER_WINDOW = 1_000_000
 MOST_WINDOWS = 64
@@ -104,6 +106,11 @@ class Extractor(ABC):
             SourceRejected: it refused the login or the right, or has no such table.
         """
 
+    @cached_property
+    def drift(self) -> Drift:
+        """What the source showed otherwise than its contract says, told by whatever reads it."""
+        return Drift(self.source)
+
     def clock(self) -> datetime | None:
         """The source's own time, UTC; None where positions are not times (Kafka, files)."""
         return None
@@ -123,7 +130,8 @@ class Extractor(ABC):
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield a partition's rows, typed as the Bronze contract; memory holds one chunk.
 
-        What fits no Bronze row goes to `reject`, so that read = yielded + rejected.
+        After the contract's columns come those that it does not know, which may differ from batch to batch, and
+        `row_id`. What fits no Bronze row goes to `reject`, so that read = yielded + rejected.
 
         Raises:
             SourceUnavailable: the source did not answer. The run retries the whole partition.

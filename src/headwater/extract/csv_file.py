@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from headwater.contracts import Column
 from headwater.errors import SourceRejected
-from headwater.extract.file_records import FileChunk, Overlong, RefusedRecord, physical_lines, places
+from headwater.extract.file_records import FileChunk, Overlong, Places, RefusedRecord, physical_lines, places
 from headwater.extract.from_text import typed
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -68,14 +68,14 @@ def read_csv(path: Path, name: str, columns: Sequence[Column], contract_file: st
     """Yield the records of a CSV file with a header, in file order; memory holds one chunk.
 
     UTF-8 with or without a byte order mark, commas, double quotes, line ends LF or CRLF. Columns are found by name,
-    in any order and case. An empty value is null. Blank lines are no records; an empty file has none.
+    in any order and case, and others are text. An empty value is null. Blank lines are no records; an empty file has none.
 
     Raises:
         SourceRejected: the header lacks a required column, or has a column twice; `name` is the file's for people.
     """
     with path.open("rb") as file:
         names: list[str] | None = None
-        wanted: dict[str, int] = {}
+        wanted = Places({}, {}, ())
         for records in csv_records(file):
             if names is None:
                 names = _header(records, name)
@@ -199,16 +199,20 @@ def _header(records: Records, file: str) -> list[str]:
     return names
 
 
-def _chunk(records: Records, columns: Sequence[Column], wanted: dict[str, int]) -> FileChunk:
+def _chunk(records: Records, columns: Sequence[Column], wanted: Places) -> FileChunk:
     by_place = list(zip(*records.fields, strict=True))
     none = [""] * len(records.lines)
-    texts = {}
-    for column in columns:
-        values = by_place[wanted[column.name]] if by_place and column.name in wanted else none
-        texts[column.name] = pa.array([value or None for value in values], pa.string())
-    arrays, reasons = typed(columns, texts)
+
+    def text(place: int | None) -> pa.Array:
+        values = by_place[place] if by_place and place is not None else none
+        return pa.array([value or None for value in values], pa.string())
+
+    arrays, reasons = typed(columns, {column.name: text(wanted.known.get(column.name)) for column in columns})
+    unknown = {name: text(place) for name, place in wanted.unknown.items()}
     if reasons:
         good = pa.array([row for row in range(len(records.lines)) if row not in reasons], pa.int64())
         arrays = {name: array.take(good) for name, array in arrays.items()}
+        unknown = {name: array.take(good) for name, array in unknown.items()}
         records.refuse(reasons)
-    return FileChunk(arrays, records.lines, sorted(records.refused, key=lambda each: each.line))
+    refused = sorted(records.refused, key=lambda each: each.line)
+    return FileChunk(arrays, records.lines, refused, unknown, lacking=wanted.lacking)

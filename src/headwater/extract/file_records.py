@@ -1,8 +1,7 @@
 """What the readers of files promise together: each record of a file is a row or a refusal, known by its place."""
 
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +17,6 @@ _BLOCK = 1 << 21
 _LONGEST_LINE = 1 << 20
 _KEPT = 1 << 16
 
-_log = logging.getLogger("headwater.extract")
-
 
 @dataclass(frozen=True)
 class RefusedRecord:
@@ -32,11 +29,20 @@ class RefusedRecord:
 
 @dataclass
 class FileChunk:
-    """Some records of a file: the rows' columns and lines (or numbers), and what was refused."""
+    """Some records of a file: the rows' columns and lines (or numbers), and what was refused.
+
+    `unknown` holds what the contract does not know, by the file's own names and in the types that it tells; `besides`
+    the values of columns whose type the file changed; `lacking` the columns that a header or schema does not have.
+    `shown` are the fields that the records of a file without either have, which tells what none of all records has.
+    """
 
     columns: dict[str, pa.Array]
     lines: list[int]
     refused: list[RefusedRecord]
+    unknown: dict[str, pa.Array] = field(default_factory=dict)
+    besides: dict[str, pa.Array] = field(default_factory=dict)
+    lacking: tuple[str, ...] = ()
+    shown: frozenset[str] | None = None
 
 
 class Overlong(bytes):
@@ -75,19 +81,30 @@ def _after_line_end(file: BinaryIO) -> bytes:
     return b""
 
 
-def places(names: Sequence[str], file: str, columns: Sequence[Column], contract_file: str) -> dict[str, int]:
+@dataclass(frozen=True)
+class Places:
+    """Where the contract's columns stand among a file's, where its other columns do, and which ones it lacks."""
+
+    known: dict[str, int]
+    unknown: dict[str, int]
+    lacking: tuple[str, ...]
+
+
+def places(names: Sequence[str], file: str, columns: Sequence[Column], contract_file: str) -> Places:
     """Where each column stands among a file's `names`, which are in small letters.
 
+    An unknown column without a name, or with that of one before it, is known by its number.
+
     Raises:
-        SourceRejected: a required column is missing, or one stands there twice.
+        SourceRejected: a required column is missing, or one of the contract's stands there twice.
     """
-    found = {}
+    found, lacking = {}, []
     for column in columns:
         match names.count(column.name):
             case 1:
                 found[column.name] = names.index(column.name)
             case 0 if not column.required:
-                _log.warning("%s has no column %s: it is read as null", file, column.name)
+                lacking.append(column.name)
             case 0:
                 raise SourceRejected(
                     "external",
@@ -96,6 +113,8 @@ def places(names: Sequence[str], file: str, columns: Sequence[Column], contract_
                 )
             case count:
                 raise SourceRejected("external", f"{file} has {count} columns named {column.name}; export it again")
-    if extra := [each for each in names if each not in found]:
-        _log.warning("%s has columns that %s lacks, and which are left out: %s", file, contract_file, ", ".join(extra))
-    return found
+    unknown: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if name not in found:
+            unknown[name if name and name not in unknown else f"{name or 'column'}_{place + 1}"] = place
+    return Places(found, unknown, tuple(lacking))

@@ -54,7 +54,7 @@ class FXRatesExtractor(Extractor):
         self._path = TABLES[contract.name]
         self._place = f"{self._base_url}{self._path}"
         self._secret = secret
-        self._shape = BronzeShape(self.source, self._place, contract)
+        self._shape = BronzeShape(self.source, self._place, contract, self.drift)
 
     def check(self) -> str:
         with self._client() as client:

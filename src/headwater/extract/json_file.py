@@ -44,7 +44,8 @@ def read_json(path: Path, name: str, columns: Sequence[Column], contract_file: s
     """Yield the objects of a JSON document, in file order: of its array, numbered from 1, or the one that it is.
 
     UTF-8 with or without a byte order mark. A field is found by its column's very name, is null where it lacks, and is
-    taken as the text it is written as; in a string column an object or array is its JSON without blanks. A document
+    taken as the text it is written as; in a string column, and where the contract does not know the field, an object or
+    array is its JSON without blanks. A document
     that is not JSON from its first to its last character is refused as a whole: it is read twice, so that no row
     of it has been given by then. Memory holds one chunk, and an element of at most 16 MiB.
     """
@@ -129,17 +130,21 @@ class _Values:
     def taken(self) -> FileChunk:
         """What was added since the last time, as a chunk."""
         reasons: dict[int, str] = {}
-        texts = {column.name: self._texts(column.name, reasons) for column in self.columns}
-        arrays, misfits = typed(self.columns, texts)
+        known = {column.name for column in self.columns}
+        shown = frozenset[str]().union(*self.objects)
+        arrays, misfits = typed(self.columns, {each.name: self._texts(each.name, reasons) for each in self.columns})
+        unknown = {_spelled(name): self._texts(name, reasons) for name in sorted(shown - known)}
         reasons = misfits | reasons
         numbers, refused = self.numbers, self.refused
         if reasons:
             kept = [row for row in range(len(numbers)) if row not in reasons]
-            arrays = {name: array.take(pa.array(kept, pa.int64())) for name, array in arrays.items()}
+            good = pa.array(kept, pa.int64())
+            arrays = {name: array.take(good) for name, array in arrays.items()}
+            unknown = {name: array.take(good) for name, array in unknown.items()}
             refused += [RefusedRecord(numbers[row], self.raws[row], why) for row, why in reasons.items()]
             numbers = [numbers[row] for row in kept]
         self.numbers, self.raws, self.objects, self.refused, self.size = [], [], [], [], 0
-        return FileChunk(arrays, numbers, sorted(refused, key=lambda each: each.line))
+        return FileChunk(arrays, numbers, sorted(refused, key=lambda each: each.line), unknown, shown=shown)
 
     def _texts(self, name: str, reasons: dict[int, str]) -> pa.Array:
         texts = [_text(each.get(name)) for each in self.objects]
@@ -159,6 +164,10 @@ def _is_broken(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def _spelled(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _text(value: object) -> str | None:

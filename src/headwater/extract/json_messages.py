@@ -3,7 +3,9 @@
 Arrow's JSON reader is not used: it shifts rows where a message holds two objects or none, and dies of a `null`.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +19,25 @@ _INTEGERS = ("BIGINT", "UBIGINT")
 """How DuckDB names the type of a JSON number that is written without fraction and exponent."""
 
 
+@dataclass(frozen=True)
+class ParsedMessages:
+    """What messages hold, and which of them are rows.
+
+    Attributes:
+        columns: the contract's columns of the rows.
+        unknown: fields that the contract does not know, as text by their own names.
+        shown: every field that a row has.
+        rows: the places of the rows among the messages.
+        refused: why each other message is none.
+    """
+
+    columns: dict[str, pa.Array]
+    unknown: dict[str, pa.Array]
+    shown: frozenset[str]
+    rows: list[int]
+    refused: dict[int, str]
+
+
 class JsonMessages:
     """Reads messages that are JSON objects into the columns of a contract; closes its DuckDB connection at exit."""
 
@@ -24,6 +45,7 @@ class JsonMessages:
         import duckdb
 
         self._columns = columns
+        self._known = {column.name for column in columns}
         self._query = _query(columns)
         self._connection = duckdb.connect(config={"threads": 1, "preserve_insertion_order": True})
 
@@ -35,29 +57,68 @@ class JsonMessages:
     ) -> None:
         self._connection.close()
 
-    def parse(self, values: list[bytes | None]) -> tuple[dict[str, pa.Array], list[int], dict[int, str]]:
-        """The columns of the messages that are rows, which messages these are, and why each other one is refused.
+    def parse(self, values: list[bytes | None]) -> ParsedMessages:
+        """Say what messages hold, and why one is refused.
 
-        A field is found by its column's name. In a string column a JSON string is its text, any other value its JSON
-        text written compactly; an absent field and `null` are null. An integer column takes integers only.
+        A field is found by its column's name. In a string column, and where the contract does not know the field, a JSON
+        string is its text, any other value its JSON text written compactly; an absent field and `null` are null. An
+        integer column takes integers only.
         """
         refused: dict[int, str] = {}
         texts = _texts(values, refused)
-        found = self._found(texts)
+        found = self._asked(pa.table({"text": texts}), self._query)
         odd = pc.fill_null(pc.not_equal(found["kind"], "OBJECT"), fill_value=True)
         for row in pc.indices_nonzero(odd).to_pylist():
             kind = found["kind"][row].as_py()
             refused.setdefault(row, f"not an object but {kind.lower()}" if kind else "not JSON")
         objects = [row for row in range(len(values)) if row not in refused] if refused else list(range(len(values)))
         if refused:
-            found = found.take(pa.array(objects, pa.int64()))
+            found, texts = found.take(pa.array(objects, pa.int64())), texts.take(pa.array(objects, pa.int64()))
         columns, misfits = self._fields(found)
+        names = self._names(found)
+        unknown = self._values(texts, names)
+        empty = [name for name, array in columns.items() if array.null_count == len(array)]
+        shown = frozenset({*columns, *names} - set(empty)) | self._present(texts, empty)
         if misfits:
             kept = pa.array([place for place in range(len(objects)) if place not in misfits], pa.int64())
             columns = {name: array.take(kept) for name, array in columns.items()}
+            unknown = {name: array.take(kept) for name, array in unknown.items()}
             refused |= {objects[place]: reason for place, reason in misfits.items()}
             objects = [objects[place] for place in kept.to_pylist()]
-        return columns, objects, refused
+        return ParsedMessages(columns, unknown, shown, objects, refused)
+
+    def _names(self, found: pa.Table) -> list[str]:
+        """The fields beside the contract's that messages have."""
+        more = found.filter(pc.not_equal(found["rest"], "{}")).select(["rest"])
+        if not more.num_rows:
+            return []
+        names = self._asked(more, "SELECT DISTINCT unnest(json_keys(rest)) AS name FROM asked ORDER BY name")
+        return list(names["name"].to_pylist())
+
+    def _values(self, texts: pa.Array, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Fields of objects as text; a field's name may be anything, and so is told as a JSON pointer."""
+        if not names:
+            return {}
+        pointers = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
+        query = "SELECT json_extract_string(text, $pointers::VARCHAR[]) AS found FROM asked"
+        found = self._asked(pa.table({"text": texts}), query, pointers=pointers)
+        lists = found["found"].combine_chunks()
+        return {name: pc.list_element(lists, place).cast(pa.string()) for place, name in enumerate(names)}
+
+    def _present(self, texts: pa.Array, names: Sequence[str]) -> frozenset[str]:
+        """Those of the contract's fields that an object has, if only as `null`."""
+        if not names or not len(texts):
+            return frozenset(names)
+        exist = ", ".join(f"""bool_or(json_exists(text, '$."{name}"')) AS "{name}\"""" for name in names)
+        [found] = self._asked(pa.table({"text": texts}), f"SELECT {exist} FROM asked").to_pylist()  # noqa: S608 - the contract's names
+        return frozenset(name for name in names if found[name])
+
+    def _asked(self, objects: pa.Table, query: str, **params: object) -> pa.Table:
+        self._connection.register("asked", objects)
+        try:
+            return self._connection.sql(query, params=params or None).to_arrow_table()
+        finally:
+            self._connection.unregister("asked")
 
     def _fields(self, found: pa.Table) -> tuple[dict[str, pa.Array], dict[int, str]]:
         """Each column's texts as its type, and why a message does not fit."""
@@ -77,15 +138,6 @@ class JsonMessages:
         columns, misfits = typed(self._columns, fields)
         return columns, misfits | refused
 
-    def _found(self, texts: pa.Array) -> pa.Table:
-        """Of each text, in order: its JSON type, null where it is no JSON; and of an object the fields as text."""
-        messages = pa.table({"text": texts})
-        self._connection.register("messages", messages)
-        try:
-            return self._connection.sql(self._query).to_arrow_table()
-        finally:
-            self._connection.unregister("messages")
-
 
 def _query(columns: Sequence[Column]) -> str:
     """A list of paths is looked up in one pass over a text; a path of its own would parse the text once more."""
@@ -94,13 +146,16 @@ def _query(columns: Sequence[Column]) -> str:
     texts = [f"texts[{place + 1}] AS text_{place}" for place in range(len(paths))]
     kinds = [f"kinds[{number + 1}] AS kind_{place}" for number, place in enumerate(integers)]
     looked_up = [f"CASE WHEN kind = 'OBJECT' THEN json_extract_string(text, [{', '.join(paths)}]) END AS texts"]
+    # What is left without the contract's fields, which is nothing for nearly all; to list every message's would cost more.
+    without = json.dumps(dict.fromkeys(column.name for column in columns))
+    looked_up.append(f"CASE WHEN kind = 'OBJECT' THEN json_merge_patch(text, '{without}')::VARCHAR END AS rest")
     if integers:
         numbers = ", ".join(paths[place] for place in integers)
         looked_up.append(f"CASE WHEN kind = 'OBJECT' THEN json_type(text, [{numbers}]) END AS kinds")
     # Names are the contract's. Rows keep their order.
     return (
-        f"SELECT kind, {', '.join([*texts, *kinds])} FROM (SELECT kind, {', '.join(looked_up)} FROM ("  # noqa: S608
-        "SELECT text, CASE WHEN json_valid(text) THEN json_type(text) END AS kind FROM messages))"
+        f"SELECT kind, rest, {', '.join([*texts, *kinds])} FROM (SELECT kind, {', '.join(looked_up)} FROM ("  # noqa: S608
+        "SELECT text, CASE WHEN json_valid(text) THEN json_type(text) END AS kind FROM asked))"
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from json.encoder import encode_basestring
@@ -12,14 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.config import KafkaSettings
-from headwater.contracts import Contract
+from headwater.contracts import Column, Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import Extractor, OffsetRange, Partition, Position, Reject, credential, setting
+from headwater.extract.beside import arrived
+from headwater.extract.drift import named
 from headwater.extract.from_text import reject_batch
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
     from confluent_kafka._types import HeadersType
+
+    from headwater.extract.json_messages import ParsedMessages
 
 TOPICS = {
     "kafka_orders_events": "orders_events",
@@ -106,11 +110,12 @@ class KafkaConsumer(Extractor):
         columns = [column for column in self._contract.columns if column.name not in _OWN_COLUMNS]
         with self._connected() as connection, JsonMessages(columns) as parser:
             for messages in connection.messages(partition):
-                parsed, good, refused = parser.parse([message.value() for message in messages])
-                if refused:
-                    reject(_rejects(messages, refused))
-                if good:
-                    yield self._batch(partition.partition, parsed, [messages[row] for row in good])
+                parsed = parser.parse([message.value() for message in messages])
+                if parsed.refused:
+                    reject(_rejects(messages, parsed.refused))
+                if parsed.rows:
+                    self._tell_drift(parsed, columns)
+                    yield self._batch(partition.partition, parsed, [messages[row] for row in parsed.rows])
 
     def _start(self, partition: int, recorded: int | None, low: int, high: int) -> int:
         place = f"{self._topic}[{partition}]"
@@ -129,9 +134,17 @@ class KafkaConsumer(Extractor):
             )
         return recorded
 
-    def _batch(self, partition: int, parsed: dict[str, pa.Array], messages: list["Message"]) -> pa.RecordBatch:
+    def _tell_drift(self, parsed: "ParsedMessages", columns: Sequence[Column]) -> None:
+        place = f"topic {self._topic}"
+        self.drift.shows((column.name for column in columns), parsed.shown, place)
+        if parsed.unknown:
+            contract_file = f"config/contracts/bronze/{self._contract.name}.yaml"
+            extra = ", ".join(sorted(parsed.unknown))
+            self.drift.warn(f"{place} has fields that {contract_file} does not know; merged in: {extra}")
+
+    def _batch(self, partition: int, parsed: "ParsedMessages", messages: list["Message"]) -> pa.RecordBatch:
         offsets = pa.array([message.offset() for message in messages], pa.int64())
-        columns = parsed | {
+        columns = parsed.columns | {
             "kafka_key": _keys([message.key() for message in messages]),
             "kafka_partition": pa.repeat(pa.scalar(partition, pa.int32()), len(messages)),
             "kafka_offset": offsets,
@@ -139,8 +152,10 @@ class KafkaConsumer(Extractor):
             "kafka_headers": _all_headers([message.headers() for message in messages]),
             "_row_id": pc.binary_join_element_wise(str(partition), offsets.cast(pa.string()), ":"),
         }
-        names = [*self._contract.column_names, "_row_id"]
-        return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+        arrays = {name: columns[name] for name in self._contract.column_names}
+        for name, there in named(parsed.unknown, self._contract.column_names).items():
+            arrays |= arrived(name, parsed.unknown[there], None)
+        return pa.RecordBatch.from_pydict(arrays | {"_row_id": columns["_row_id"]})
 
     def close(self) -> None:
         while self._idle:

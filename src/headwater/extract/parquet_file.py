@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from headwater.contracts import Column
-from headwater.errors import SourceRejected
-from headwater.extract.conform import fitted
-from headwater.extract.file_records import FileChunk, RefusedRecord, places, refused_whole
+from headwater.extract.beside import divided
+from headwater.extract.file_records import FileChunk, Places, RefusedRecord, places, refused_whole
+from headwater.extract.fitted import fitted
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -21,81 +21,85 @@ _ROWS = 1 << 14
 def read_parquet(path: Path, name: str, columns: Sequence[Column], contract_file: str) -> Generator[FileChunk]:
     """Yield a file's rows in their order; memory holds one chunk, and one page of each column.
 
-    Columns are found by name, in any order and case; a number may be as wide as it likes, a value that does not fit its
-    column's type exactly is refused with its row, as the JSON of the contract's columns. A file that is damaged
-    anywhere is refused as a whole: it is read twice, so that no row of it has been given by then.
+    Columns are found by name, in any order and case; a number may be as wide as it likes. A value that does not fit its
+    column's type exactly stands beside it, as the file's schema declares another type; text that is not UTF-8 is refused
+    with its row, as JSON. A file that is damaged anywhere is refused as a whole: it is read twice, so that no row of it
+    has been given by then.
 
     Raises:
-        SourceRejected: a required column is missing, one stands there twice, or is of a kind that can't become the
-            contract's; `name` is the file's for people.
+        SourceRejected: a required column is missing, or one stands there twice; `name` is the file's for people.
     """
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
-            for _ in _batches(file, names):
+            for _ in _batches(file):
                 pass
     except (pa.ArrowException, OSError) as error:
         yield refused_whole(path, f"no Parquet file that can be read: {' '.join(str(error).split())}")
         return
     wanted = places([each.lower() for each in names], name, columns, contract_file)
-    read = {column: names[place] for column, place in wanted.items()}
+    ours = {place: column for column, place in (wanted.known | wanted.unknown).items()}
     before = 0
     with pq.ParquetFile(path) as file:
-        for batch in _batches(file, list(read.values())):
-            yield _chunk(
-                batch.rename_columns(_in_order(batch, read)), before, columns, f"{name} against {contract_file}"
-            )
+        for batch in _batches(file):
+            shown = batch.rename_columns([ours[place] for place in range(len(names))])
+            yield _chunk(shown, before, columns, wanted)
             before += batch.num_rows
 
 
-def _batches(file: "pq.ParquetFile", names: list[str]) -> Iterator[pa.RecordBatch]:
-    return iter(file.iter_batches(_ROWS, columns=names, use_threads=False))
+def _batches(file: "pq.ParquetFile") -> Iterator[pa.RecordBatch]:
+    return iter(file.iter_batches(_ROWS, use_threads=False))
 
 
-def _in_order(batch: pa.RecordBatch, read: dict[str, str]) -> list[str]:
-    """The contract's names for the file's columns, in the file's order."""
-    ours = {theirs: column for column, theirs in read.items()}
-    return [ours[each] for each in batch.schema.names]
-
-
-def _chunk(batch: pa.RecordBatch, before: int, columns: Sequence[Column], where: str) -> FileChunk:
+def _chunk(batch: pa.RecordBatch, before: int, columns: Sequence[Column], wanted: Places) -> FileChunk:
     arrays: dict[str, pa.Array] = {}
+    besides: dict[str, pa.Array] = {}
+    unknown: dict[str, pa.Array] = {}
     refused: dict[int, list[str]] = {}
     for column in columns:
-        if column.name not in batch.schema.names:
+        if column.name not in wanted.known:
             arrays[column.name] = pa.nulls(batch.num_rows, column.arrow_type)
             continue
-        try:
-            arrays[column.name], reasons = _fitted(column, batch.column(column.name))
-        except pa.ArrowNotImplementedError as error:
-            kind = batch.schema.field(column.name).type
-            raise SourceRejected(
-                "external", f"{where}: {column.name} is {kind}, which can't become {column.type}; change one of the two"
-            ) from error
+        arrays[column.name], others, reasons = _divided(column, batch.column(column.name))
+        besides |= others
+        for row, reason in reasons.items():
+            refused.setdefault(row, []).append(reason)
+    for name in wanted.unknown:
+        unknown[name], reasons = _readable(name, batch.column(name))
         for row, reason in reasons.items():
             refused.setdefault(row, []).append(reason)
     rows = [row for row in range(batch.num_rows) if row not in refused]
     if refused:
         kept = pa.array(rows, pa.int64())
-        arrays = {name: array.take(kept) for name, array in arrays.items()}
+        arrays, besides, unknown = (
+            {name: array.take(kept) for name, array in each.items()} for each in (arrays, besides, unknown)
+        )
     return FileChunk(
         arrays,
         [before + row + 1 for row in rows],
         [RefusedRecord(before + row + 1, _raw(batch, row), "; ".join(refused[row])) for row in sorted(refused)],
+        unknown,
+        besides,
+        wanted.lacking,
     )
 
 
-def _fitted(column: Column, values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
-    """As `fitted`; text in a Parquet file need not be UTF-8, and Arrow takes it as it is."""
+def _divided(column: Column, values: pa.Array) -> tuple[pa.Array, dict[str, pa.Array], dict[int, str]]:
+    text, broken = _readable(column.name, values)
+    array, besides, reasons = divided(column, text, values.type)
+    return array, besides, reasons | broken
+
+
+def _readable(name: str, values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    """The values; text in a Parquet file need not be UTF-8, and Arrow takes it as it is: what is not is null here."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        return fitted(column, values)
-    text, broken = fitted(Column(column.name, "string"), values.cast(pa.large_binary()))
-    array, reasons = fitted(column, text)
-    return array, reasons | dict.fromkeys(broken, f"{column.name} is not UTF-8")
+        return values, {}
+    text, broken = fitted(Column(name, "string"), values.cast(pa.large_binary()))
+    return text, dict.fromkeys(broken, f"{name} is not UTF-8")
 
 
 def _raw(batch: pa.RecordBatch, row: int) -> bytes:

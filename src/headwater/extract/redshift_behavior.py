@@ -32,6 +32,7 @@ from headwater.extract.base_extractor import (
 from headwater.extract.conform import BronzeShape
 
 if TYPE_CHECKING:
+    from psycopg import Column as DBColumn
     from psycopg import Connection, Error
     from psycopg.sql import Composed
 
@@ -41,6 +42,16 @@ TABLES = {"redshift_behavior": "customer_behavior"}
 _CONNECT_TIMEOUT_S = 10
 _FETCH_ROWS = 5_000
 _BATCH_ROWS = 20_000
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+_TYPES = {
+    16: pa.bool_(),
+    **dict.fromkeys((20, 21, 23), pa.int64()),
+    **dict.fromkeys((700, 701), pa.float64()),
+    1082: pa.date32(),
+    **dict.fromkeys((1114, 1184), _INSTANT),
+}
+_NUMERIC, _WIDEST, _ANY_SCALE = 1700, 38, 10
 
 _NOT_THERE_OR_NO_RIGHT = frozenset({"42P01", "42501", "3F000"})
 _PASSING = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
@@ -65,7 +76,7 @@ class RedshiftExtractor(Extractor):
         self._table = TABLES[contract.name]
         self._place = f"{self._schema}.{self._table}"
         self._cursor_column = contract.cursor or ""
-        self._shape = BronzeShape(self.source, self._place, contract)
+        self._shape = BronzeShape(self.source, self._place, contract, self.drift)
 
     def check(self) -> str:
         with self._connection() as connection:
@@ -106,17 +117,23 @@ class RedshiftExtractor(Extractor):
         if not isinstance(partition, TimeWindow):
             raise TypeError(f"a time window was expected, not {partition}")
         with self._connection() as connection:
-            found = self._columns(connection)
+            described = self._described(connection)
+            found = self._shape.columns(described)
+            declared = {name: described[there] for name, there in found.items()}
             rows_of, bounds = _between(partition.start, partition.end)
             chosen = self._query(f"SELECT {{names}} {rows_of}", found[self._cursor_column], list(found.values()))
             _as_told(connection)
             with connection.cursor() as cursor:
                 for rows in _in_batches(cursor.stream(chosen, bounds, size=_FETCH_ROWS)):
-                    yield self._shape.cast(_batch(list(found), rows), reject)
+                    yield self._shape.cast(_batch(list(found), rows), reject, declared=declared)
 
     def _columns(self, connection: "Connection[Any]") -> dict[str, str]:
+        return self._shape.columns(self._described(connection))
+
+    def _described(self, connection: "Connection[Any]") -> dict[str, pa.DataType]:
+        """The table's columns, and the types that it declares for them."""
         described = connection.execute(self._query("SELECT * FROM {table} LIMIT 0")).description or []
-        return self._shape.columns(column.name for column in described)
+        return {column.name: _declared(column) for column in described}
 
     def _query(self, text: str, c: str = "", names: Sequence[str] = ()) -> "Composed":
         """A statement with its names quoted; values are always bound."""
@@ -190,6 +207,13 @@ class RedshiftExtractor(Extractor):
         if state[:2] in _PASSING or (not state and isinstance(error, psycopg.OperationalError)):
             return SourceUnavailable(self.source, f"Redshift broke off while reading {self._place}: {text}")
         return SourceRejected(self.source, f"Redshift refused the query on {self._place}: {text}")
+
+
+def _declared(column: "DBColumn") -> pa.DataType:
+    """A column's type by its number in PostgreSQL's catalogue; whatever else there is comes as text."""
+    if column.type_code == _NUMERIC:
+        return pa.decimal128(column.precision or _WIDEST, column.scale or (0 if column.precision else _ANY_SCALE))
+    return _TYPES.get(column.type_code, pa.string())
 
 
 def _between(start: datetime | None, end: datetime) -> tuple[str, tuple[datetime, ...]]:

@@ -15,7 +15,9 @@ from headwater.config import AwsSettings, S3Settings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile, credential, setting
+from headwater.extract.beside import arrived
 from headwater.extract.csv_file import read_csv
+from headwater.extract.drift import named
 from headwater.extract.file_records import WHOLE_FILE, FileChunk, refused_whole
 from headwater.extract.from_text import reject_batch
 from headwater.extract.json_file import read_json, read_json_lines
@@ -107,6 +109,7 @@ class S3FileExtractor(Extractor):
                 for chunk in chunks:
                     if chunk.refused:
                         reject(_rejects(partition, chunk))
+                    self._tell_drift(partition, chunk, columns, contract_file)
                     if chunk.lines:
                         yield self._batch(partition, chunk)
 
@@ -189,8 +192,19 @@ class S3FileExtractor(Extractor):
         }
         columns["_file_line"] = pa.array(chunk.lines, pa.int64())
         columns["_row_id"] = pa.array([f"{file.key}:{file.etag}:{line}" for line in chunk.lines], pa.string())
-        names = [*schema.names, "_row_id"]
-        return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+        arrays = {name: columns[name] for name in schema.names} | chunk.besides
+        for name, there in named(chunk.unknown, schema.names).items():
+            arrays |= arrived(name, chunk.unknown[there], None)
+        return pa.RecordBatch.from_pydict(arrays | {"_row_id": columns["_row_id"]})
+
+    def _tell_drift(self, file: SourceFile, chunk: FileChunk, columns: Sequence[Column], contract_file: str) -> None:
+        for name in chunk.lacking:
+            self.drift.lacks(name, f"{self._url(file)} has no column {name}: it is read as null")
+        if chunk.shown is not None and chunk.lines:
+            self.drift.shows((column.name for column in columns), chunk.shown, self._place)
+        if chunk.unknown:
+            extra = ", ".join(sorted(chunk.unknown))
+            self.drift.warn(f"{self._place} has columns that {contract_file} does not know; merged in: {extra}")
 
     def _date(self, key: str) -> date | None:
         """The date of a file's folder; None where the key is not `<folder>/YYYY-MM-DD/<name>`."""

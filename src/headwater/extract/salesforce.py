@@ -46,17 +46,20 @@ OBJECTS = {
 _BY_REST_UP_TO = 20_000
 """So many records are ten pages of the REST API; a query job pays for more."""
 _BATCH = 10_000
+_NOT_QUERIED = frozenset({"address", "location", "base64", "anyType", "complexvalue"})
+"""Types of fields that a query job refuses; the parts of an address or a location are fields of their own."""
 _CSV_BLOCK = 32 << 20
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @dataclass(frozen=True)
 class _Query:
-    """An object, its fields by the columns that hold them, and its cursor field."""
+    """An object, its fields by the columns that hold them, its cursor field, and the types declared by column."""
 
     object: str
     fields: Mapping[str, str]
     cursor: str
+    declared: Mapping[str, pa.DataType]
 
     def count(self, window: TimeWindow) -> str:
         return f"SELECT COUNT() FROM {self.object}{self._where(window)}"
@@ -94,6 +97,7 @@ class SalesforceExtractor(Extractor):
         self._secret = dict(secret or {})
         self._contract = contract
         self._object = OBJECTS[contract.name]
+        self._shape = BronzeShape(self.source, self._object, contract, self.drift)
 
     def check(self) -> str:
         with self._session() as session:
@@ -140,10 +144,9 @@ class SalesforceExtractor(Extractor):
             raise TypeError(f"a window was expected, not {partition}")
         with self._session() as session:
             query = self._query(session)
-            shape = BronzeShape("salesforce", self._object, self._contract)
             with closing(_texts(session, query, partition)) as batches:
                 for batch in batches:
-                    rows = shape.cast(batch, reject)
+                    rows = self._shape.cast(batch, reject, declared=query.declared)
                     if rows.num_rows:
                         yield rows
 
@@ -153,17 +156,22 @@ class SalesforceExtractor(Extractor):
         return SalesforceSession(self._settings, self._secret)
 
     def _query(self, session: "SalesforceSession") -> _Query:
-        """Find the contract's columns among the object's fields."""
-        fields = {snake_case(name): name for name in session.field_names(self._object)}
-        known = [name for name in self._contract.column_names if name in fields]
-        found = BronzeShape("salesforce", self._object, self._contract).columns(known)
+        """Find the contract's columns among the object's fields, and what it has beside them."""
+        described = {str(field["name"]): field for field in session.fields(self._object)}
+        fields: dict[str, str] = {}
+        for name, field in described.items():
+            if field.get("type") not in _NOT_QUERIED:
+                fields[name if snake_case(name) in fields else snake_case(name)] = name
+        found = self._shape.columns(fields)
         cursor = self._contract.cursor
         if cursor is None or cursor not in found:
             raise SourceRejected(
                 "salesforce",
                 f"{self._object} has no field for the cursor {cursor} of config/contracts/bronze/{self._contract.name}.yaml",
             )
-        return _Query(self._object, {name: fields[name] for name in found}, fields[cursor])
+        chosen = {name: fields[there] for name, there in found.items()}
+        declared = {name: _declared(described[field]) for name, field in chosen.items()}
+        return _Query(self._object, chosen, fields[cursor], declared)
 
     @staticmethod
     def _edge(session: "SalesforceSession", query: _Query, window: TimeWindow, direction: str) -> datetime | None:
@@ -190,6 +198,25 @@ def _texts(session: "SalesforceSession", query: _Query, window: TimeWindow) -> G
 def snake_case(name: str) -> str:
     """A field's API name as Bronze spells it: `SystemModstamp` is `system_modstamp`, `Tax_Id__c` is `tax_id_c`."""
     return re.sub(r"_+", "_", _WORD.sub("_", name)).lower()
+
+
+def _declared(field: Mapping[str, Any]) -> pa.DataType:
+    """A field's type as the object's description has it."""
+    match field.get("type"):
+        case "double" | "currency" | "percent" if precision := int(field.get("precision") or 0):
+            return pa.decimal128(precision, int(field.get("scale") or 0))
+        case "double" | "currency" | "percent":
+            return pa.float64()
+        case "int" | "long":
+            return pa.int64()
+        case "boolean":
+            return pa.bool_()
+        case "date":
+            return pa.date32()
+        case "datetime":
+            return pa.timestamp("us", tz="UTC")
+        case _:
+            return pa.string()
 
 
 def _literal(moment: datetime) -> str:

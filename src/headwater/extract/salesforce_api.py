@@ -61,9 +61,9 @@ class SalesforceSession:
         """Ask for a path below `/services/data/v<version>`, or for one that Salesforce named."""
         return self._ask("GET", path, params=params)
 
-    def field_names(self, name: str) -> list[str]:
-        """The API names of an object's fields that the app's user may see."""
-        return [str(field["name"]) for field in self._read_json(self.get(f"/sobjects/{name}/describe"))["fields"]]
+    def fields(self, name: str) -> list[dict[str, Any]]:
+        """The descriptions of an object's fields that the app's user may see."""
+        return list(self._read_json(self.get(f"/sobjects/{name}/describe"))["fields"])
 
     def pages(self, soql: str) -> Iterator[list[dict[str, Any]]]:
         """The records of a query, deleted ones too, page by page; numbers are the texts they were sent as."""

@@ -71,7 +71,7 @@ class SnowflakeExtractor(Extractor):
         self._rows = f"FROM {'.'.join(_quoted(part) for part in parts)}"
         self._place = ".".join(parts)
         self._cursor_column = contract.cursor or ""
-        self._shape = BronzeShape(self.source, self._place, contract)
+        self._shape = BronzeShape(self.source, self._place, contract, self.drift)
 
     def check(self) -> str:
         with self._cursor() as cursor:
@@ -119,8 +119,9 @@ class SnowflakeExtractor(Extractor):
             where, bounds = _between(_name(found[self._cursor_column]), partition.start, partition.end)
             cursor.execute(f"SELECT {chosen} {self._rows} WHERE {where}", bounds)
             for table in cursor.fetch_arrow_batches(force_microsecond_precision=True):
+                declared = dict(zip(table.schema.names, table.schema.types, strict=True))
                 for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-                    yield self._shape.cast(batch, reject)
+                    yield self._shape.cast(batch, reject, declared=declared)
 
     def _columns(self, cursor: "SnowflakeCursor") -> dict[str, str]:
         described = cursor.describe(f"SELECT * {self._rows}") or []

@@ -12,6 +12,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 
 from headwater.contracts import Contract, Contracts
+from headwater.contracts.drifted import beyond
+from headwater.contracts.types import spark_type
 from headwater.engine.delta import recorded
 from headwater.errors import LakeError
 from headwater.object_store import Place
@@ -82,7 +84,11 @@ def row_count(handle: DeltaTable) -> int:
 
 @dataclass(frozen=True)
 class TableStatus:
-    """What a table's log says: `newest` is the greatest value of its cursor, `position` how far its source is read."""
+    """What a table's log says.
+
+    `newest` is the greatest value of its cursor, `position` how far its source is read, `drifted` the columns, with their
+    types, that a Bronze table has and its contract does not know.
+    """
 
     table: str
     layer: str
@@ -91,6 +97,7 @@ class TableStatus:
     newest: datetime | None
     position: str
     verdict: str
+    drifted: tuple[tuple[str, str], ...] = ()
 
 
 def statuses(lake: Place, contracts: Contracts) -> list[TableStatus]:
@@ -126,7 +133,15 @@ def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, 
         newest=_judged(record) or _newest(handle, table.contract.cursor if table.contract else None),
         position=_position(record.get("inputs") or {}),
         verdict=verdicts.get(table.name, ""),
+        drifted=_drifted(handle, table),
     )
+
+
+def _drifted(handle: DeltaTable, table: LakeTable) -> tuple[tuple[str, str], ...]:
+    if table.contract is None or table.schema != "bronze":
+        return ()
+    schema = pa.schema(handle.schema().to_arrow())
+    return tuple((name, spark_type(schema.field(name).type)) for name in beyond(table.contract, schema.names))
 
 
 def _judged(record: Mapping[str, Any]) -> datetime | None:

@@ -23,6 +23,7 @@ class Step:
     version: int | None
     reason: str
     checks: tuple[Mapping[str, Any], ...]
+    drift: tuple[Mapping[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def _step(table: str, said: Mapping[str, Any]) -> Step:
         version=said.get("version"),
         reason=str(said.get("reason") or ""),
         checks=tuple(said.get("checks") or ()),
+        drift=tuple(said.get("drift") or ()),
     )
 
 

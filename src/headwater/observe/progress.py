@@ -13,6 +13,7 @@ from rich.text import Text
 
 from headwater.observe.tabular import size
 from headwater.run.events import (
+    Drifted,
     Event,
     Judging,
     Progressed,
@@ -89,6 +90,8 @@ class Progress:
                 self.say(f"{table}: the state store said something else than the table, and was mended")
             case StateSilent(reason=reason):
                 self.say(f"{reason}; the run goes on without it, for the tables know how far they are")
+            case Drifted(table=table, text=text):
+                self.say(f"{table}: {text}")
             case Progressed(table=table, rows=rows):
                 self._update(table, f"{rows:,} rows read")
             case Staged(table=table, rows=rows):

@@ -1,11 +1,14 @@
 """What a run did, for people and as one document: each table's balance, its refused rows, and what to type next."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.observe.tabular import aligned, instant, size
 from headwater.run.report import RunReport, TableReport
+
+if TYPE_CHECKING:
+    from headwater.observe.ledger import Step
 
 TERMS: Mapping[str, tuple[str, ...]] = {
     "bronze": ("read", "landed", "repeated", "rejected"),
@@ -40,7 +43,13 @@ class Afterwards:
 def summary(report: RunReport, afterwards: Afterwards) -> str:
     """The whole summary as plain text."""
     blocks = [_layer(report, layer) for layer in TERMS]
-    blocks += [_wrong(report), _refused(report, afterwards), _end(report, afterwards), _next(report, afterwards)]
+    blocks += [
+        _wrong(report),
+        drifted(report.tables),
+        _refused(report, afterwards),
+        _end(report, afterwards),
+        _next(report, afterwards),
+    ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
@@ -105,6 +114,14 @@ def _wrong(report: RunReport) -> list[str]:
     ]
 
 
+def drifted(tables: "Iterable[TableReport | Step]") -> list[str]:
+    """Which sources show columns otherwise than their contracts say."""
+    lines = [[f"{table.layer}.{table.table}", each["change"], each["text"]] for table in tables for each in table.drift]
+    if not lines:
+        return []
+    return ["Columns that are not as their contracts say:", *aligned(lines[0], lines[1:])]
+
+
 def _refused(report: RunReport, afterwards: Afterwards) -> list[str]:
     refused = [(table, *_refused_rows(table)) for table in report.tables]
     lines = [[f"{count:,}", where, _refused_query(table, afterwards)] for table, count, where in refused if count]
@@ -157,6 +174,7 @@ def _table_document(table: TableReport, afterwards: Afterwards) -> dict[str, Any
         "verdict": table.verdict,
         "reason": table.reason,
         "checks": [dict(check) for check in table.checks],
+        "drift": [dict(each) for each in table.drift],
     }
     if _refused_rows(table)[0]:
         made["refused"] = _refused_query(table, afterwards)

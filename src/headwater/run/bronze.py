@@ -1,6 +1,6 @@
 """Moves a Bronze table forward by what its source has that it lacks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,10 +26,11 @@ from headwater.extract.base_extractor import (
 )
 from headwater.run import positions
 from headwater.run.context import Context
-from headwater.run.events import Committed, Committing, Progressed, Recorded, Refused
+from headwater.run.events import Committed, Committing, Drifted, Progressed, Recorded, Refused
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.report import Outcome, TableReport
 from headwater.run.row_ids import RowIds
+from headwater.run.standing import Brought, Standing
 from headwater.run.tables import INGEST_DATE, LANDED, lake_table, rejects_table
 from headwater.run.windows import Stop, read_in_order
 
@@ -60,11 +61,12 @@ class _Counts:
 
 @dataclass(frozen=True)
 class _Read:
-    """What reading a piece has come to: its file, its counts so far, and what its source told that is no row."""
+    """What reading a piece has come to: its file, its counts so far, what is no row, and columns beyond the contract."""
 
     staged: Staged
     counts: _Counts
     rejects: list[pa.RecordBatch]
+    brought: Brought
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Landing:
     held: Position = field(default_factory=Position)
     _next: int = 0
     """The version that the next commit is to be."""
+    _drift: dict[tuple[str, str], Drifted] = field(default_factory=dict)
     _told: dict[int, int] = field(default_factory=dict)
     """The rows read so far, by the number of their piece."""
 
@@ -101,6 +104,7 @@ class Landing:
     def _run(self) -> TableReport:
         context, table = self.context, lake_table(self.contract)
         head = context.engine.head(table)
+        self._standing = Standing(self.contract, head.schema if head else None)
         known = positions.parsed(head.inputs) if head else Position()
         position = known or positions.parsed(context.state.remembered(table.name)) or Position()
         if head is not None and known is not None:
@@ -113,9 +117,7 @@ class Landing:
 
         def read(number: int, parts: list[Partition], stop: Stop) -> _Read:
             return self._tried(
-                lambda: self._read(
-                    table, parts, attempt.folder(number), self._repeats(parts, known, head), number, stop
-                )
+                lambda: self._read(parts, attempt.folder(number), self._repeats(parts, known, head), number, stop)
             )
 
         with read_in_order(due, read, lambda found: context.engine.discard(table, found.staged)) as pieces:
@@ -125,11 +127,14 @@ class Landing:
                 if not (counts.landed or counts.rejected) and isinstance(parts[0], TimeWindow):
                     continue
                 txn, position = txn + 1, reduce(positions.after, parts, position)
-                version = self._commit(table, found.staged, txn, position, counts)
+                version = self._commit(found, txn, position)
                 self._next = txn + 1
         moved = txn != (head.txn if head else 0)
         if moved:
             self._sweep(table, txn, head)
+        self._tell(
+            Drifted(table.name, column, "dropped", text) for column, text in self.extractor.drift.missing().items()
+        )
         return TableReport(
             table=table.name,
             layer="bronze",
@@ -138,6 +143,7 @@ class Landing:
             bytes=self.counts.bytes,
             version=version,
             consumed=(positions.told(began), positions.told(position)),
+            drift=self._drifts(),
         )
 
     def again(self, windows: Sequence[TimeWindow]) -> TableReport:
@@ -152,30 +158,31 @@ class Landing:
         if head is None or (position := positions.parsed(head.inputs)) is None:
             raise LakeError(f"{self.contract.table} does not say how far it is read; run it first: headwater run")
         self.held = positions.held(head.inputs)
+        self._standing = Standing(self.contract, head.schema)
         try:
             with self._attempting():
-                txn, version = self._landed_again(table, windows, head, position)
+                txn, version = self._landed_again(windows, head, position)
         finally:
             self.extractor.close()
         outcome: Outcome = "unchanged" if txn == head.txn else "committed"
         terms = self.counts.terms()
-        return TableReport(table.name, "bronze", outcome, terms, bytes=self.counts.bytes, version=version)
+        return TableReport(
+            table.name, "bronze", outcome, terms, bytes=self.counts.bytes, version=version, drift=self._drifts()
+        )
 
-    def _landed_again(
-        self, table: Table, windows: Sequence[TimeWindow], head: Head, position: Position
-    ) -> tuple[int, int]:
+    def _landed_again(self, windows: Sequence[TimeWindow], head: Head, position: Position) -> tuple[int, int]:
         txn, version = head.txn, head.version
         self._next = txn + 1
         attempt = Attempt(self.context.run_id, txn + 1)
         for number, window in enumerate(windows):
             repeats = self._repeats([window], position, head)
-            read = partial(self._read, table, [window], attempt.folder(number), repeats, number, Stop())
+            read = partial(self._read, [window], attempt.folder(number), repeats, number, Stop())
             found = self._tried(read)
             counts = self._settled(found)
             self.counts.add(counts)
             if counts.landed or counts.rejected:
                 txn += 1
-                version = self._commit(table, found.staged, txn, position, counts)
+                version = self._commit(found, txn, position)
                 self._next = txn + 1
         return txn, version
 
@@ -228,20 +235,17 @@ class Landing:
                 return ask()
         raise AssertionError("the last attempt returns or raises")
 
-    def _read(
-        self, table: Table, parts: Sequence[Partition], folder: str, repeats: Repeats, number: int, stop: Stop
-    ) -> _Read:
+    def _read(self, parts: Sequence[Partition], folder: str, repeats: Repeats, number: int, stop: Stop) -> _Read:
         """Put a piece's rows into a file that no commit names yet. Several pieces may be read at once."""
-        counts, rejects = _Counts(), list[pa.RecordBatch]()
+        counts, rejects, brought = _Counts(), list[pa.RecordBatch](), Brought(self.contract)
         with self.context.sources.reading():
             stop.check()
             told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
-            batches = self._described(told, counts, number, stop)
-            staged, counts.repeated = self.context.engine.land(
-                table, batches, f"{self._day_folder(self.context.at)}/{folder}", repeats
-            )
+            batches = self._described(told, counts, brought, number, stop)
+            place = f"{self._day_folder(self.context.at)}/{folder}"
+            staged, counts.repeated = self.context.engine.land(self._standing.table(), batches, place, repeats)
         counts.landed, counts.bytes = staged.rows, staged.bytes
-        return _Read(staged, counts, rejects)
+        return _Read(staged, counts, rejects, brought)
 
     def _settled(self, found: _Read) -> _Counts:
         """A piece's counts once what it refused is kept; its turn to be committed has come."""
@@ -257,20 +261,20 @@ class Landing:
         return counts
 
     def _described(
-        self, batches: Iterator[pa.RecordBatch], counts: _Counts, number: int, stop: Stop
+        self, batches: Iterator[pa.RecordBatch], counts: _Counts, brought: Brought, number: int, stop: Stop
     ) -> Iterator[pa.RecordBatch]:
         """The rows as told, with when, whence, by which run and which row of the source they are."""
-        names = self.contract.column_names
-        ids = RowIds(self.contract.arrow_schema) if self.extractor.row_id is None else None
+        ids = RowIds() if self.extractor.row_id is None else None
         try:
             for batch in batches:
                 stop.check()
                 counts.read += batch.num_rows
-                told = batch.select(names)
+                told = batch.select([name for name in batch.schema.names if name != self.extractor.row_id])
+                told = self._standing.fitted(told)
+                brought.count(told)
                 row_id = ids.of(told) if ids else batch.column(str(self.extractor.row_id))
                 yield pa.RecordBatch.from_arrays(
-                    [*told.columns, *self._landed(batch.num_rows), row_id],
-                    schema=pa.schema([*self.contract.arrow_schema, *LANDED]),
+                    [*told.columns, *self._landed(batch.num_rows), row_id], schema=pa.schema([*told.schema, *LANDED])
                 )
                 self._told[number] = counts.read
                 self.context.emit(Progressed(self.contract.name, sum(list(self._told.values()))))
@@ -293,9 +297,10 @@ class Landing:
         table = rejects_table(self.contract)
         return self.context.engine.insert(table, rejects.cast(table.schema), on="_row_id")
 
-    def _commit(self, table: Table, staged: Staged, txn: int, position: Position, counts: _Counts) -> int:
+    def _commit(self, found: _Read, txn: int, position: Position) -> int:
         context, inputs = self.context, positions.recorded(position, self.held)
-        metadata = {"run_id": context.run_id, "at": context.at.isoformat(), "counts": counts.terms()}
+        table, staged = self._standing.table(found.brought.values if found.staged.files else ()), found.staged
+        metadata = {"run_id": context.run_id, "at": context.at.isoformat(), "counts": found.counts.terms()}
         context.emit(FilesStaged(table.name, staged.rows))
         context.leases.check(table.name)
         context.emit(Committing(table.name, txn))
@@ -303,7 +308,18 @@ class Landing:
         context.emit(Committed(table.name, version, txn))
         context.state.committed(table.name, inputs)
         context.emit(Recorded(table.name))
+        if staged.files:
+            self._tell(self._standing.told(found.brought))
         return version
+
+    def _tell(self, changes: Iterable[Drifted]) -> None:
+        """Say each change of a column once."""
+        for change in changes:
+            if self._drift.setdefault((change.column, change.change), change) is change:
+                self.context.emit(change)
+
+    def _drifts(self) -> tuple[dict[str, str], ...]:
+        return tuple({"column": each.column, "change": each.change, "text": each.text} for each in self._drift.values())
 
 
 def _together(partitions: Sequence[Partition]) -> Iterator[list[Partition]]:

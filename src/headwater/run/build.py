@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
+from headwater.contracts.drifted import beyond
 from headwater.engine import Attempt, Commit, Head, Held, Staged, Table
 from headwater.errors import BalanceBroken
 from headwater.quality import evidence, freshness
@@ -20,13 +21,14 @@ from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
 from headwater.quality.rules import RULES, judged, reasons
 from headwater.quality.shares import BatchShares
-from headwater.quality.typed import VERSION_COLUMNS, typed
+from headwater.quality.typed import RAW, VERSION_COLUMNS, typed
 from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.context import Context
 from headwater.run.events import Committed, Committing, Judged, Judging, Refused, Refusing
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.report import TableReport
 from headwater.run.tables import QUARANTINE, evidence_table, lake_table, quarantine_table, rejects_table
+from headwater.transform.presented import presented, unreadable
 from headwater.transform.table import TableFunction
 
 _CAME = "came"
@@ -99,14 +101,50 @@ class Build:
         heads = {name: self.context.engine.head(lake_table(self.context.contracts[name])) for name in names}
         return {name: head.version for name, head in heads.items() if head is not None}
 
+    @cached_property
+    def _opened(self) -> dict[str, DataFrame]:
+        return {}
+
+    def _as_it_stands(self, name: str) -> DataFrame:
+        """An input with all its columns; opened once, as its schema is asked for more than once."""
+        if name not in self._opened:
+            table = lake_table(self.context.contracts[name])
+            self._opened[name] = self.context.engine.read(table, self._inputs.get(name))
+        return self._opened[name]
+
     def _read(self, name: str) -> DataFrame:
-        return self.context.engine.read(lake_table(self.context.contracts[name]), self._inputs.get(name))
+        """An input as functions see it: Bronze as its contract describes it, whatever its source has changed."""
+        rows, contract = self._as_it_stands(name), self.context.contracts[name]
+        return presented(rows, contract) if contract.layer == "bronze" else rows
 
     def _computed(self) -> DataFrame:
         settings = {"fx_max_age_days": self.context.settings.fx.max_age_days}
-        return typed(
-            self.function.compute({name: self._read(name) for name in self.function.inputs}, settings), self.contract
-        )
+        rows = self.function.compute({name: self._read(name) for name in self.function.inputs}, settings)
+        for name in self.function.versions:
+            rows = self._with_unreadable(rows, name)
+        return typed(rows, self.contract)
+
+    def _with_unreadable(self, rows: DataFrame, name: str) -> DataFrame:
+        """Mark the versions of which Bronze holds a value beside its column that is none of its type.
+
+        Such values are few, or the source is not what its contract says: only then is there a join.
+        """
+        bronze = self._as_it_stands(name)
+        found = unreadable(bronze, self.context.contracts[name], set(self.contract.column_names))
+        if not found:
+            return rows
+        texts = [text.alias(f"_unreadable_{column}") for column, text in found.items()]
+        names = [f"_unreadable_{column}" for column in found]
+        few = bronze.select("_row_id", F.lit(name).alias("_input"), *texts)
+        few = few.where(F.coalesce(*(F.col(each) for each in names)).isNotNull())
+        if few.isEmpty():
+            return rows
+        marked = rows.join(few, ["_row_id", "_input"], "left")
+        for column in found:
+            text = F.col(f"_unreadable_{column}")
+            told = F.coalesce(F.col(RAW + column), text) if RAW + column in rows.columns else text
+            marked = marked.withColumn(RAW + column, told)
+        return marked.drop(*names)
 
     @cached_property
     def _parents(self) -> dict[str, DataFrame]:
@@ -246,11 +284,13 @@ class Build:
 
     def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
         contract = self.context.contracts[name]
-        record = F.struct(*contract.column_names).alias("raw")
+        whole = self._as_it_stands(name)
+        # As Bronze has it: columns that the contract does not know are part of the record.
+        record = F.struct(*contract.column_names, *beyond(contract, whole.columns)).alias("raw")
         wanted = versions.where(F.col("_input") == name)
         # Refused versions are few: the join should sort only them, and only they become JSON, which is dear (an engine
         # that is asked for it before the join makes it of all that landed).
-        bronze = looked_up(self._read(name), "_row_id", wanted).select("_row_id", record)
+        bronze = looked_up(whole, "_row_id", wanted).select("_row_id", record)
         joined = wanted.join(bronze, "_row_id").withColumn("raw", F.to_json("raw"))
         named = joined.withColumnRenamed("_input", "input").select(*QUARANTINE.names)
         return named.toArrow().cast(QUARANTINE)

@@ -7,7 +7,7 @@ around a commit (`Staged`, `Committing`, `Committed`, `Recorded`) are the instan
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from headwater.run.report import RunReport, TableReport
 
@@ -71,6 +71,20 @@ class Refused:
 
     table: str
     rows: int
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A Bronze table's source shows a column otherwise than the contract says; once for each column and change.
+
+    `new`: the table gained it in this run. `unknown`: it gained it earlier. `dropped`: the contract has it and the
+    source does not. `retyped`: values of another type stand in this column. `text` says it for people.
+    """
+
+    table: str
+    column: str
+    change: Literal["new", "unknown", "dropped", "retyped"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,7 @@ Event: TypeAlias = (
     | Progressed
     | Refusing
     | Refused
+    | Drifted
     | Staged
     | Judging
     | Judged

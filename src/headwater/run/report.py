@@ -16,6 +16,7 @@ class TableReport:
     `terms` is the table's balance: Bronze has read, landed, repeated, rejected; Silver has new, retried, accepted,
     deleted, superseded, quarantined, recomputed; Gold has rows. `consumed` is how far its inputs were read before and
     afterwards: Bronze's position, the others' version of each input. `checks` are the gate's, as its evidence has them.
+    `drift` says which columns Bronze's source shows otherwise than the contract: `column`, `change` and `text` of each.
     """
 
     table: str
@@ -29,6 +30,7 @@ class TableReport:
     consumed: tuple[Mapping[str, Any], Mapping[str, Any]] = field(default_factory=lambda: ({}, {}))
     reason: str = ""
     checks: tuple[Mapping[str, Any], ...] = ()
+    drift: tuple[Mapping[str, str], ...] = ()
 
     @property
     def verdict(self) -> str:
