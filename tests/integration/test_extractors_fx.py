@@ -302,11 +302,19 @@ def test_what_no_retry_helps_is_rejected_with_its_reason(other, reading, answer,
     assert len(other.asked) == 1
 
 
-def test_a_vendor_that_goes_round_in_circles_is_left(other, reading):
-    other.says(page(rate("1"), following="abc"))
-    other.says(page(rate("1"), following="abc"))
+@pytest.mark.parametrize("following", [["abc", "abc"], ["abc", "def", "abc"]])
+def test_a_vendor_that_goes_round_in_circles_is_left(other, reading, following):
+    for each in following:
+        other.says(page(rate("1"), following=each))
 
-    with pytest.raises(SourceRejected, match="names the same next page twice: abc"):
+    with pytest.raises(SourceUnavailable, match="names the same next page twice: abc"):
+        reading()
+
+
+def test_an_answer_that_breaks_off_is_unavailable(other, reading):
+    other.says(page(rate("1"))[:-20])
+
+    with pytest.raises(SourceUnavailable, match="broke off"):
         reading()
 
 
