@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from tests.chaos.faults.http import HttpProxy
 from tests.chaos.faults.log import Deliveries
 from tests.chaos.faults.tcp import TcpProxy
@@ -298,7 +299,7 @@ def bench_in(folder: Path) -> Iterator[Bench]:
     stand_in = KafkaStandIn(folder / "kafka", kafka_port, advertised_port=broker.port)
     try:
         status = sandbox.up(place, write_dataset(folder / "dataset"), at=CLOCK)
-        connections = _connections(status)
+        connections = yaml.safe_load(status.connections.read_text(encoding="utf-8"))["data_sources"]
         sources = {
             name: proxied(name, settings, status.sources[name], place / "secrets" / f"{name}.json")
             for name, settings in connections.items()

@@ -81,8 +81,7 @@ def told(answers: Mapping[tuple[str, str], str]) -> list[str]:
     def cell(fault: str, source: str) -> str:
         expected = EXPECTED[fault][source]
         if isinstance(expected, NotApplicable):
-            mark = reasons.setdefault(expected.reason, f"n/a {len(reasons) + 1}")
-            return mark
+            return reasons.setdefault(expected.reason, f"n/a {len(reasons) + 1}")
         return answers.get((fault, source), "not run")
 
     rows = [["", *SOURCES], *([fault, *(cell(fault, source) for source in SOURCES)] for fault in FAULTS)]

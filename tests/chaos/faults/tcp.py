@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -97,32 +96,32 @@ class TcpProxy:
             except OSError:
                 client.close()
                 continue
-            line = _Line(client, server)
+            threading.Thread(target=self._serve, args=(_Line(client, server),), daemon=True).start()
+
+    def _serve(self, line: _Line) -> None:
+        """Both directions of a connection, until both have ended."""
+        with line.client, line.server:
             with self._lock:
                 self._lines.add(line)
-            for pump in (self._up, self._down):
-                threading.Thread(target=self._pumped, args=(pump, line), daemon=True).start()
-
-    def _pumped(self, pump: Callable[[_Line], None], line: _Line) -> None:
-        with contextlib.suppress(OSError, ValueError):  # closed by the other pump
-            pump(line)
-        if pump == self._down:
+            up = threading.Thread(target=self._up, args=(line,), daemon=True)
+            up.start()
+            with contextlib.suppress(OSError):
+                self._down(line)
             line.end()
+            up.join()
             with self._lock:
                 self._lines.discard(line)
-            line.client.close()
-        else:
-            with contextlib.suppress(OSError):
-                line.server.shutdown(socket.SHUT_WR)
 
     def _up(self, line: _Line) -> None:
-        while True:
-            # Not in `recv` for long: a socket that somebody reads from sends its reset only when that ends.
-            readable, _, _ = select.select([line.client], [], [], _LOOK_S)
-            if readable:
-                if not (piece := line.client.recv(_PIECE)):
-                    return
-                line.server.sendall(piece)
+        with contextlib.suppress(OSError, ValueError):  # closed by the other direction
+            while True:
+                # Not in `recv` for long: a socket that somebody reads from sends its reset only when that ends.
+                readable, _, _ = select.select([line.client], [], [], _LOOK_S)
+                if readable:
+                    if not (piece := line.client.recv(_PIECE)):
+                        break
+                    line.server.sendall(piece)
+            line.server.shutdown(socket.SHUT_WR)
 
     def _down(self, line: _Line) -> None:
         while piece := line.server.recv(_PIECE):
@@ -131,7 +130,6 @@ class TcpProxy:
                 line.client.sendall(piece)
             else:
                 self._break(due, line, piece)
-        line.server.close()
 
     def _due(self, size: int) -> TcpFault | None:
         """Count a piece that is about to be passed on; the fault, if this is the one that it hits."""
