@@ -16,7 +16,7 @@ from headwater.config import SourceSettings
 from headwater.contracts import Column, Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
 from headwater.extract import EXTRACTORS, build
-from headwater.extract.base_extractor import CursorSpan, TimeWindow, credential, retried, scrubbed, utc, windows
+from headwater.extract.base_extractor import CursorSpan, Pace, TimeWindow, credential, retried, scrubbed, utc, windows
 from headwater.extract.conform import BronzeShape
 from headwater.secrets import Secret
 
@@ -324,6 +324,31 @@ def test_a_refusal_is_not_tried_again(pauses):
         )
 
     assert not pauses
+
+
+class Stopwatch:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("bytes_a_second", "drips"), [(100, True), (2_000, False)])
+def test_an_answer_that_is_slow_is_given_up_only_where_it_drips(monkeypatch, bytes_a_second, drips):
+    stopwatch = Stopwatch()
+    monkeypatch.setattr("headwater.extract.base_extractor.time.monotonic", stopwatch)
+    pace = Pace(timedelta(seconds=30))
+    given_up = []
+
+    for second in range(1, 61):
+        stopwatch.now = second
+        given_up.append(pace.drips(bytes_a_second))
+
+    assert not any(given_up[:29])
+    assert any(given_up) is drips
 
 
 def test_a_message_never_holds_a_credential():

@@ -172,9 +172,8 @@ def known(found: Landed, source: Source, contracts: Contracts) -> tuple[object, 
     """The columns that the contract knows, and the rejects: what a column that is new at the source must leave alone."""
     contract = contracts[source.table]
     order = [(name, "ascending") for name in contract.column_names]
-    return found.rows.select(list(contract.column_names)).sort_by(order), found.rejects.column_names and found.rejects[
-        "_row_id"
-    ]
+    rejects = found.rejects["_row_id"] if found.rejects.num_rows else None
+    return found.rows.select(list(contract.column_names)).sort_by(order), rejects
 
 
 @pytest.mark.parametrize("name", SOURCES)
