@@ -14,7 +14,7 @@ from tests.chaos.faults.log import Deliveries
 TcpFault: TypeAlias = Literal["refuse", "cut", "drip", "truncate", "reset"]
 """`refuse`: every connection ends and no new one is taken until `heal`. The others happen once: `cut`: every connection
 ends; `reset`: one ends with a reset; `truncate`: one ends in the middle of what it was about to say, and still listens;
-`drip`: one goes on with a few bytes at a time."""
+`drip`: one goes on with a few bytes at a time until somebody ends it."""
 
 _PIECE = 16_384
 _LOOK_S = 0.05
@@ -157,9 +157,11 @@ class TcpProxy:
                 line.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 line.client.close()
             case "drip":
-                for start in range(0, len(piece), _DRIP_BYTES):
-                    line.client.sendall(piece[start : start + _DRIP_BYTES])
-                    time.sleep(_DRIP_EVERY_S)
+                while piece:
+                    for start in range(0, len(piece), _DRIP_BYTES):
+                        line.client.sendall(piece[start : start + _DRIP_BYTES])
+                        time.sleep(_DRIP_EVERY_S)
+                    piece = line.server.recv(_PIECE)
 
 
 def _bound(port: int) -> socket.socket:
