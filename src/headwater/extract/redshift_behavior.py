@@ -51,6 +51,9 @@ _NOT_THERE_OR_NO_RIGHT = frozenset({"42P01", "42501", "3F000"})
 _PASSING = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 """Classes of SQLSTATE that say something about the moment and not about the query."""
 
+_DISTRUST = ("certificate", "does not support SSL")
+"""What libpq says where TLS fails for what somebody has set; an `SSL SYSCALL error` is a line that broke."""
+
 _BUSY = ("too many", "remaining connection slots", "starting up", "shutting down", "recovery mode", "limit exceeded")
 
 
@@ -199,7 +202,7 @@ class RedshiftExtractor(Extractor):
         """Why a login failed: libpq tells it by its text alone, `FATAL` being the server's own word."""
         text = scrubbed(error, self._secret)
         where = f"{self._settings.host}:{self._settings.port}"
-        if "FATAL" not in text and "SSL" not in text:
+        if "FATAL" not in text and not any(word in text for word in _DISTRUST):
             return SourceUnavailable(self.source, f"{where} did not answer: {text}")
         if any(word in text for word in _BUSY):
             return SourceUnavailable(self.source, f"{where} takes no login now: {text}")
