@@ -54,16 +54,34 @@ def _place(value: object, info: ValidationInfo) -> object:
 
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
+Patience: TypeAlias = Annotated[Duration, Field(gt=timedelta(0))]
+"""How long something is waited for: some time."""
 LocalPath: TypeAlias = Annotated[Path, BeforeValidator(_place)]
 Location: TypeAlias = Annotated[str, BeforeValidator(_place)]
 """An absolute path or a URI."""
 
 
 @dataclass(config=_STRICT)
-class SnowflakeSettings:
-    """Where Snowflake is; `host`, `port` and `protocol` only where it is not `<account>.snowflakecomputing.com`."""
+class SourceSettings:
+    """What every source has: how long it is waited for, and how often it is asked again.
+
+    A login is answered within `connect_timeout`. After it `answer_timeout` is the longest silence; an answer that drips
+    counts as silence. A source that did not answer is asked `attempts` times in all, the last of them within `retry_for`
+    of the first failure; one that wants to be left alone for longer is left to the next run.
+    """
 
     enabled: bool = False
+    connect_timeout: Patience = timedelta(seconds=10)
+    answer_timeout: Patience = timedelta(minutes=5)
+    attempts: int = Field(default=3, ge=1)
+    retry_for: Duration = timedelta(minutes=5)
+
+
+@dataclass(config=_STRICT)
+class SnowflakeSettings(SourceSettings):
+    """Where Snowflake is; `host`, `port` and `protocol` only where it is not `<account>.snowflakecomputing.com`."""
+
+    connect_timeout: Patience = timedelta(seconds=20)
     account: str | None = None
     host: str | None = None
     port: int | None = None
@@ -75,13 +93,12 @@ class SnowflakeSettings:
 
 
 @dataclass(config=_STRICT)
-class RedshiftSettings:
+class RedshiftSettings(SourceSettings):
     """Where Redshift is; with `iam_role` credentials come from AWS unless the secret has a password.
 
     `ssl_mode` is libpq's; Redshift always offers TLS, so only a stand-in goes without.
     """
 
-    enabled: bool = False
     host: str | None = None
     port: int = 5439
     database: str | None = None
@@ -91,15 +108,15 @@ class RedshiftSettings:
 
 
 @dataclass(config=_STRICT)
-class SalesforceSettings:
-    enabled: bool = False
+class SalesforceSettings(SourceSettings):
+    answer_timeout: Patience = timedelta(minutes=2)
     login_url: str = "https://login.salesforce.com"
     api_version: str = "64.0"
 
 
 @dataclass(config=_STRICT)
-class S3Settings:
-    enabled: bool = False
+class S3Settings(SourceSettings):
+    answer_timeout: Patience = timedelta(seconds=30)
     bucket: str | None = None
     prefix: str = ""
     endpoint_url: str | None = None
@@ -107,8 +124,11 @@ class S3Settings:
 
 
 @dataclass(config=_STRICT)
-class KafkaSettings:
-    enabled: bool = False
+class KafkaSettings(SourceSettings):
+    """Where Kafka is; a broker never says that it refuses a login, so `connect_timeout` is what that takes to be told."""
+
+    connect_timeout: Patience = timedelta(seconds=8)
+    answer_timeout: Patience = timedelta(seconds=30)
     bootstrap_servers: str | None = None
     security_protocol: Literal["SASL_SSL", "SSL", "SASL_PLAINTEXT", "PLAINTEXT"] = "SASL_SSL"
     sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = "SCRAM-SHA-512"
@@ -116,8 +136,8 @@ class KafkaSettings:
 
 
 @dataclass(config=_STRICT)
-class FxVendorSettings:
-    enabled: bool = False
+class FxVendorSettings(SourceSettings):
+    answer_timeout: Patience = timedelta(seconds=30)
     base_url: str | None = None
 
 

@@ -33,22 +33,31 @@ class SourceError(HeadwaterError):
     def __init__(self, source: str, message: str) -> None:
         super().__init__(f"{source}: {message}")
         self.source = source
+        self.said = message
 
 
 class SourceUnavailable(SourceError):
     """The source did not answer, or not in time: the run retries.
 
-    `whole` is false where that says nothing of the source's other tables.
+    `whole` is false where that says nothing of the source's other tables, `tried` true where it was asked again already.
     """
 
     def __init__(self, source: str, message: str, retry_after_s: float | None = None, *, whole: bool = True) -> None:
         super().__init__(source, message)
         self.retry_after_s = retry_after_s
         self.whole = whole
+        self.tried = False
 
 
 class SourceRejected(SourceError):
-    """The source refused the login, the right or the query: retrying does not help."""
+    """The source refused the login, the right or the query: retrying does not help.
+
+    `whole` is true where it is the login, which is the same for all of the source's tables.
+    """
+
+    def __init__(self, source: str, message: str, *, whole: bool = False) -> None:
+        super().__init__(source, message)
+        self.whole = whole
 
 
 class CommitRefused(HeadwaterError):

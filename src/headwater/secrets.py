@@ -12,6 +12,22 @@ from headwater.errors import ConfigurationError
 Reference: TypeAlias = str | dict[str, str]
 """`file:<path>`, `env:NAME`, a mapping of fields to `env:NAME`, or a name in AWS Secrets Manager."""
 
+
+class Secret(dict[str, str]):
+    """The fields of one secret, and for people the reference that led to them; never shows a value."""
+
+    def __init__(self, fields: Mapping[str, str], reference: Reference) -> None:
+        super().__init__(fields)
+        self.reference = (
+            reference
+            if isinstance(reference, str)
+            else ", ".join(f"{field}: {place}" for field, place in reference.items())
+        )
+
+    def __repr__(self) -> str:
+        return f"Secret({', '.join(self)} of {self.reference})"
+
+
 _ONLY_FIELD = {"fx_vendor": "api_key"}
 """The field that a secret is when it is one value and not JSON; `password` for the others."""
 
@@ -28,13 +44,16 @@ class Secrets:
     def __repr__(self) -> str:
         return f"Secrets({', '.join(sorted(self._references))})"
 
-    def get(self, name: str) -> Mapping[str, str]:
+    def get(self, name: str) -> Secret:
         """Read the fields of the secret `name`, such as `user` and `password`.
 
         Raises:
             ConfigurationError: it is nowhere; the message lists every place that was looked in.
         """
         reference = self._references.get(name)
+        return Secret(self._fields(name, reference), reference or "")
+
+    def _fields(self, name: str, reference: Reference | None) -> Mapping[str, str]:
         match reference:
             case None:
                 places = ", ".join(

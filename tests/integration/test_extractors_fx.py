@@ -21,6 +21,7 @@ from headwater.errors import SourceRejected, SourceUnavailable
 from headwater.extract import FXRatesExtractor, fx_rates
 from headwater.extract.base_extractor import Position, TimeWindow
 from headwater.sandbox.fx import FxStandIn
+from headwater.secrets import Secret
 
 T0 = datetime(2024, 11, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)
@@ -118,10 +119,13 @@ def test_a_later_span_is_one_window_and_an_empty_one_none(rates):
 
 
 def test_a_wrong_key_is_refused_and_not_shown(vendor, contracts):
-    extractor = FXRatesExtractor(vendor[0], {"api_key": "not-the-key"}, contracts["fx_vendor_rates"])
+    secret = Secret({"api_key": "not-the-key"}, "fx_vendor/api_key/prod")
+    extractor = FXRatesExtractor(vendor[0], secret, contracts["fx_vendor_rates"])
 
     with pytest.raises(
-        SourceRejected, match=r"refused the API key \(HTTP 401\): check api_key in secrets\.fx_vendor"
+        SourceRejected,
+        match=r"refused the API key \(HTTP 401\): check api_key in secrets\.fx_vendor \(fx_vendor/api_key/prod\), and "
+        r"that it has the right to read /v1/rates",
     ) as caught:
         extractor.check()
 
@@ -302,11 +306,19 @@ def test_what_no_retry_helps_is_rejected_with_its_reason(other, reading, answer,
     assert len(other.asked) == 1
 
 
-def test_a_vendor_that_goes_round_in_circles_is_left(other, reading):
-    other.says(page(rate("1"), following="abc"))
-    other.says(page(rate("1"), following="abc"))
+@pytest.mark.parametrize("following", [["abc", "abc"], ["abc", "def", "abc"]])
+def test_a_vendor_that_goes_round_in_circles_is_left(other, reading, following):
+    for each in following:
+        other.says(page(rate("1"), following=each))
 
-    with pytest.raises(SourceRejected, match="names the same next page twice: abc"):
+    with pytest.raises(SourceUnavailable, match="names the same next page twice: abc"):
+        reading()
+
+
+def test_an_answer_that_breaks_off_is_unavailable(other, reading):
+    other.says(page(rate("1"))[:-20])
+
+    with pytest.raises(SourceUnavailable, match="broke off"):
         reading()
 
 

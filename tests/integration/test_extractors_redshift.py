@@ -3,9 +3,10 @@
 import json
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -275,6 +276,32 @@ def test_a_wrong_password_is_refused_at_once_and_not_shown(redshift, contracts):
 
     assert time.monotonic() - before < 5
     assert "not-the-password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("to_tls", "error", "message"),
+    [
+        (b"S", SourceUnavailable, "did not answer"),
+        (b"N", SourceRejected, "refused the login: .* server does not support SSL"),
+    ],
+    ids=["breaks off", "has none"],
+)
+def test_a_line_that_breaks_while_tls_begins_is_no_refusal(redshift, contracts, to_tls, error, message):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(8)
+                line.sendall(to_tls)
+                line.recv(1024)
+
+        serving = threading.Thread(target=answer)
+        serving.start()
+        settings = replace(redshift.settings, port=server.getsockname()[1], ssl_mode="require")
+        with pytest.raises(error, match=message):
+            RedshiftExtractor(settings, redshift.secret, contracts["redshift_behavior"]).clock()
+        serving.join()
 
 
 def test_a_closed_port_is_unavailable_at_once(redshift, contracts):

@@ -426,7 +426,7 @@ def test_a_login_that_is_never_accepted_is_tried_twice_and_no_more(bad_day):
 
 
 def test_a_login_page_that_is_down_is_unavailable_and_one_of_somebody_else_refused(bad_day):
-    answers = [(503, {}, b""), (200, {}, b"<html>welcome</html>")]
+    answers = [*[(503, {}, b"")] * SalesforceSettings().attempts, (200, {}, b"<html>welcome</html>")]
     bad_day.faults.append(lambda _, path: answers.pop(0) if "/oauth2/token" in path else None)
 
     with pytest.raises(SourceUnavailable):

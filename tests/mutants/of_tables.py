@@ -188,7 +188,7 @@ QUALITY = [
             "F.col(name).asc_nulls_last() for name",
             "orders",
         ),
-        ("no-tie-break-by-landing", '"_ingest_ts", "_run_id", "_row_id"]', '"_row_id"]', "orders"),
+        ("no-tie-break-by-landing", '"_ingest_ts", "_run_id", "_row_id", "_input"]', '"_row_id", "_input"]', "orders"),
         (
             "smaller-row-id",
             "F.col(name).desc_nulls_last() for name in _order_columns(contract)",

@@ -258,6 +258,15 @@ def test_a_table_is_described_by_its_contract_its_neighbours_and_its_rows(projec
     assert "2 of its rows" in lines
 
 
+def test_a_source_s_patience_is_part_of_what_a_table_is(project: Path) -> None:
+    made = json.loads(headwater("describe", "kafka_user_events", "--json", cwd=project).stdout)
+
+    assert made["is_asked"] == (
+        "3 times at most, no later than 5 min after it first did not answer (data_sources.kafka.attempts, .retry_for): "
+        "not within 8 s to a login (.connect_timeout), not within 30 s later (.answer_timeout)"
+    )
+
+
 def test_a_description_hides_what_is_classified(project: Path) -> None:
     made = json.loads(headwater("describe", "orders", "--json", "--rows", "1", cwd=project).stdout)
 

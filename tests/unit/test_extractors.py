@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.config import SourceSettings
 from headwater.contracts import Column, Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
 from headwater.extract import EXTRACTORS, build
-from headwater.extract.base_extractor import CursorSpan, TimeWindow, credential, retried, scrubbed, utc, windows
+from headwater.extract.base_extractor import CursorSpan, Pace, TimeWindow, credential, retried, scrubbed, utc, windows
 from headwater.extract.conform import BronzeShape
+from headwater.secrets import Secret
 
 T0 = datetime(2024, 11, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)
@@ -266,35 +268,111 @@ def failing(*errors: Exception):
 def test_a_source_that_is_unavailable_is_asked_again_after_as_long_as_it_says(pauses):
     ask = failing(SourceUnavailable("fx_vendor", "busy", 7.0), SourceUnavailable("fx_vendor", "busy", 0.0))
 
-    assert retried(ask) == "answered"
+    assert retried(ask, SourceSettings()) == "answered"
     assert pauses == [7.0, 0.0]
 
 
 def test_a_source_is_asked_three_times_at_most(pauses):
     with pytest.raises(SourceUnavailable, match="third"):
-        retried(failing(*(SourceUnavailable("fx_vendor", each) for each in ("first", "second", "third", "fourth"))))
+        retried(
+            failing(*(SourceUnavailable("fx_vendor", each) for each in ("first", "second", "third", "fourth"))),
+            SourceSettings(),
+        )
 
     assert len(pauses) == 2
 
 
+def test_a_source_is_asked_as_often_as_its_settings_say(pauses):
+    ask = failing(*(SourceUnavailable("fx_vendor", "busy") for _ in range(4)))
+
+    assert retried(ask, SourceSettings(attempts=5)) == "answered"
+    assert len(pauses) == 4
+
+
+def test_a_source_that_was_asked_again_for_a_part_is_not_asked_again_for_the_whole(pauses):
+    asked: list[str] = []
+
+    def part() -> str:
+        asked.append("asked")
+        raise SourceUnavailable("fx_vendor", "busy")
+
+    with pytest.raises(SourceUnavailable):
+        retried(lambda: retried(part, SourceSettings()), SourceSettings())
+
+    assert len(asked) == 3
+
+
+def test_a_source_is_not_asked_again_once_its_time_is_up(pauses):
+    with pytest.raises(SourceUnavailable, match="first"):
+        retried(
+            failing(*(SourceUnavailable("fx_vendor", each) for each in ("first", "second"))),
+            SourceSettings(retry_for=timedelta(0)),
+        )
+
+    assert not pauses
+
+
 def test_a_source_that_wants_to_be_left_alone_for_an_hour_is_not_waited_for(pauses):
     with pytest.raises(SourceUnavailable):
-        retried(failing(SourceUnavailable("fx_vendor", "come back tomorrow", 3600.0)))
+        retried(failing(SourceUnavailable("fx_vendor", "come back tomorrow", 3600.0)), SourceSettings())
 
     assert not pauses
 
 
 def test_a_refusal_is_not_tried_again(pauses):
     with pytest.raises(SourceRejected):
-        retried(failing(SourceRejected("fx_vendor", "no"), SourceRejected("fx_vendor", "asked again")))
+        retried(
+            failing(SourceRejected("fx_vendor", "no"), SourceRejected("fx_vendor", "asked again")), SourceSettings()
+        )
 
     assert not pauses
+
+
+class Stopwatch:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("bytes_a_second", "drips"), [(100, True), (2_000, False)])
+def test_an_answer_that_is_slow_is_given_up_only_where_it_drips(monkeypatch, bytes_a_second, drips):
+    stopwatch = Stopwatch()
+    monkeypatch.setattr("headwater.extract.base_extractor.time.monotonic", stopwatch)
+    pace = Pace(timedelta(seconds=30))
+    given_up = []
+
+    for second in range(1, 61):
+        stopwatch.now = second
+        given_up.append(pace.drips(bytes_a_second))
+
+    assert not any(given_up[:29])
+    assert any(given_up) is drips
 
 
 def test_a_message_never_holds_a_credential():
     secret = {"user": "etl", "password": "p w"}
 
     assert scrubbed("etl failed\n  with p w here", secret) == "etl failed with *** here"
+
+
+@pytest.mark.parametrize(
+    ("reference", "named"),
+    [
+        ("snowflake/etl/prod", r"secrets\.snowflake \(snowflake/etl/prod\)"),
+        ({"user": "env:SNOWFLAKE_USER"}, r"secrets\.snowflake \(user: env:SNOWFLAKE_USER\)"),
+    ],
+)
+def test_a_secret_is_called_by_where_its_reference_leads(reference, named):
+    with pytest.raises(ConfigurationError, match=rf"^{named} has no password: add that field to the secret$"):
+        credential("snowflake", Secret({"user": "etl"}, reference), "password")
+
+
+def test_a_secret_that_is_shown_shows_no_value():
+    assert repr(Secret({"user": "etl", "password": "p w"}, "env:X")) == "Secret(user, password of env:X)"
 
 
 def test_a_secret_without_a_field_names_the_field_and_not_the_rest():

@@ -56,21 +56,36 @@ def test_what_concerns_one_table_alone_keeps_no_other_from_asking(error):
         pass
 
 
+def test_a_login_that_one_table_was_refused_is_not_tried_by_another():
+    """A few more wrong ones, and the source locks the user out."""
+    sources = Sources()
+    refused = SourceRejected("redshift", "refused the login: check secrets.redshift (redshift/prod)", whole=True)
+    with pytest.raises(SourceRejected):
+        sources.clock(Clock(refused), "behavior")
+
+    with pytest.raises(
+        SourceRejected,
+        match=r"^redshift: not asked again in this run, for it refused the login \(behavior found it so: refused the "
+        r"login: check secrets\.redshift \(redshift/prod\)\)$",
+    ):
+        sources.clock(Clock(), "sessions")
+
+
 def test_a_clock_is_asked_for_once():
     sources = Sources()
 
-    assert [sources.clock(Clock(NOON)), sources.clock(Clock())] == [NOON, NOON]
+    assert [sources.clock(Clock(NOON), "behavior"), sources.clock(Clock(), "behavior")] == [NOON, NOON]
 
 
 def test_a_source_without_a_clock_is_not_asked_for_it_again():
     sources = Sources()
 
-    assert [sources.clock(Clock(None)), sources.clock(Clock())] == [None, None]
+    assert [sources.clock(Clock(None), "behavior"), sources.clock(Clock(), "behavior")] == [None, None]
 
 
 def test_a_clock_that_did_not_answer_is_asked_for_again():
     sources = Sources()
     with pytest.raises(SourceUnavailable):
-        sources.clock(Clock(SourceUnavailable("redshift", "busy")))
+        sources.clock(Clock(SourceUnavailable("redshift", "busy")), "behavior")
 
-    assert sources.clock(Clock(NOON)) == NOON
+    assert sources.clock(Clock(NOON), "behavior") == NOON

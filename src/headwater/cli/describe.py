@@ -50,7 +50,7 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
 
 
 def _reading(session: Session, name: str) -> dict[str, str]:
-    """How a Bronze table is read, and what that does not see; nothing for other tables."""
+    """How a Bronze table is read, what that does not see, and how patiently; nothing for other tables."""
     from headwater.extract import EXTRACTORS
     from headwater.observe.tabular import span
 
@@ -65,7 +65,13 @@ def _reading(session: Session, name: str) -> dict[str, str]:
         )
     else:
         how = "each message once, by its offset" if "kafka_offset" in contract.column_names else "each file once"
-    return {"is_read": how, "does_not_see": source.extractor.unseen}
+    patience, block = getattr(session.settings.data_sources, source.name), f"data_sources.{source.name}"
+    asked = (
+        f"{patience.attempts} times at most, no later than {span(patience.retry_for)} after it first did not answer "
+        f"({block}.attempts, .retry_for): not within {span(patience.connect_timeout)} to a login (.connect_timeout), not "
+        f"within {span(patience.answer_timeout)} later (.answer_timeout)"
+    )
+    return {"is_read": how, "does_not_see": source.extractor.unseen, "is_asked": asked}
 
 
 def _print(

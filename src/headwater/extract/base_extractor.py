@@ -1,23 +1,26 @@
 """The seam between a source and the lake: an extractor cuts a span into partitions and reads each as Arrow."""
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 
+from headwater.config import SourceSettings
 from headwater.contracts import Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
 from headwater.extract.drift import Drift
+from headwater.secrets import Secret
 
 ROWS_PER_WINDOW = 1_000_000
 MOST_WINDOWS = 64
-ATTEMPTS = 3
-_LONGEST_PAUSE_S = 60.0
+_FIRST_PAUSE_S = 0.3
+_SLOWEST_BYTES_PER_S = 1024
 
 Answer = TypeVar("Answer")
 
@@ -186,24 +189,62 @@ def utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def retried(ask: Callable[[], Answer]) -> Answer:
-    """Call `ask` until its source is there: three times in all, after as long as the source asked for.
+def retried(ask: Callable[[], Answer], settings: SourceSettings) -> Answer:
+    """Call `ask` until its source is there: as often and for as long as its settings say, after as long as it asked for.
 
-    Only `SourceUnavailable` is tried again, and a source that wants to be left alone for over a minute is. For single
-    requests; a partition that breaks off is the run's to repeat, whole.
+    Only `SourceUnavailable` is tried again, and not where this was done already for a part of what is asked. Pauses grow
+    and are a little random, so that many who were turned away do not come back at once.
     """
     import stamina
 
-    return stamina.retry(on=pause, attempts=ATTEMPTS, timeout=2 * _LONGEST_PAUSE_S, wait_initial=0.2)(ask)()
+    again = _Again(settings.retry_for)
+    try:
+        for attempt in stamina.retry_context(
+            on=again, attempts=settings.attempts, timeout=None, wait_initial=_FIRST_PAUSE_S
+        ):
+            with attempt:
+                return ask()
+    except SourceUnavailable as error:
+        error.tried = True
+        raise
+    raise AssertionError("the last attempt returns or raises")
 
 
-def pause(error: Exception) -> bool | float:
+class _Again:
     """Whether another attempt may help after an error; or the seconds that its source wants to be left alone before."""
-    if not isinstance(error, SourceUnavailable):
-        return False
-    if error.retry_after_s is None:
-        return True
-    return error.retry_after_s <= _LONGEST_PAUSE_S and max(error.retry_after_s, 0.0)
+
+    def __init__(self, budget: timedelta) -> None:
+        self._budget_s = budget.total_seconds()
+        self._until: float | None = None
+
+    def __call__(self, error: Exception) -> bool | float:
+        if not isinstance(error, SourceUnavailable) or error.tried:
+            return False
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._budget_s
+        left_s = self._until - now
+        if error.retry_after_s is None:
+            return left_s > 0
+        return error.retry_after_s <= left_s and max(error.retry_after_s, 0.0)
+
+
+class Pace:
+    """Tells an answer that drips: over the patience that its source gets, less than a kilobyte came in a second."""
+
+    def __init__(self, patience: timedelta) -> None:
+        self._patience_s = patience.total_seconds()
+        self._since, self._bytes = time.monotonic(), 0
+
+    def drips(self, got: int) -> bool:
+        """Whether the answer is too slow, now that `got` more bytes of it are here."""
+        self._bytes += got
+        passed_s = time.monotonic() - self._since
+        if passed_s < self._patience_s:
+            return False
+        slow = self._bytes < _SLOWEST_BYTES_PER_S * passed_s
+        self._since, self._bytes = time.monotonic(), 0
+        return slow
 
 
 def setting(source: str, key: str, value: str | None) -> str:
@@ -224,8 +265,13 @@ def credential(source: str, secret: Mapping[str, str], key: str) -> str:
         ConfigurationError: the secret has no such field.
     """
     if not secret.get(key):
-        raise ConfigurationError(f"secrets.{source} has no {key}: add that field to the secret")
+        raise ConfigurationError(f"{referred(source, secret)} has no {key}: add that field to the secret")
     return secret[key]
+
+
+def referred(source: str, secret: Mapping[str, str]) -> str:
+    """What people call a source's secret: its key in the config file, and where the reference there leads."""
+    return f"secrets.{source}" + (f" ({secret.reference})" if isinstance(secret, Secret) else "")
 
 
 def scrubbed(text: object, secret: Mapping[str, str]) -> str:

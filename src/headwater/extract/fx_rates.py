@@ -19,6 +19,7 @@ from headwater.extract.base_extractor import (
     Reject,
     TimeWindow,
     credential,
+    referred,
     retried,
     scrubbed,
     setting,
@@ -34,22 +35,21 @@ TABLES = {"fx_vendor_rates": "/v1/rates"}
 
 _STATUS = "/v1/status"
 _PAGE_ROWS = 5_000
-_CONNECT_TIMEOUT_S = 5.0
-_ANSWER_TIMEOUT_S = 30.0
 _MOST_SHOWN = 200
 
 
 class FXRatesExtractor(Extractor):
     """Rates by the instant at which they were published or corrected (`as_of_time`).
 
-    A span is one window: the API can't count, and a page is all that is held of it. A page is asked for again, up to
-    three times, while the vendor is busy; `Retry-After` is honoured.
+    A span is one window: the API can't count, and a page is all that is held of it. A page is asked for again while the
+    vendor is busy or silent; `Retry-After` is honoured.
     """
 
     source = "fx_vendor"
 
     def __init__(self, settings: FxVendorSettings, secret: Mapping[str, str], contract: Contract) -> None:
         """`secret` has `api_key`."""
+        self._settings = settings
         self._base_url = setting(self.source, "base_url", settings.base_url).rstrip("/")
         self._path = TABLES[contract.name]
         self._place = f"{self._base_url}{self._path}"
@@ -66,7 +66,7 @@ class FXRatesExtractor(Extractor):
     def clock(self) -> datetime:
         """The vendor's time, to the second: the `Date` of its answer."""
         with self._client() as client:
-            told = retried(lambda: self._get(client, _STATUS, {})).headers.get("Date", "")
+            told = self._asked(client, _STATUS, {}).headers.get("Date", "")
         try:
             return parsedate_to_datetime(told).astimezone(UTC)
         except ValueError as error:
@@ -82,7 +82,7 @@ class FXRatesExtractor(Extractor):
         """Yield a batch per page, typed as the Bronze contract; a rate that does not parse is rejected as it was told.
 
         Raises:
-            SourceUnavailable: the vendor did not answer, or is still busy at the third attempt.
+            SourceUnavailable: the vendor did not answer, is still busy at the last attempt, or goes round in circles.
             SourceRejected: it refused the key or the request, or what it answers are not rates.
         """
         if not isinstance(partition, TimeWindow):
@@ -90,17 +90,20 @@ class FXRatesExtractor(Extractor):
         span = {"as_of_to": _instant(partition.end), "page_size": str(_PAGE_ROWS)}
         if partition.start is not None:
             span["as_of_from"] = _instant(partition.start)
-        cursor: str | None = None
+        named: set[str] = set()
         with self._client() as client:
+            page = self._page(client, span)
             while True:
-                page = self._page(client, span if cursor is None else {**span, "cursor": cursor})
                 yield from self._batches(page, reject)
                 following = page.get("next_cursor")
                 if not following:
                     return
-                if following == cursor:
-                    raise SourceRejected(self.source, f"{self._place} names the same next page twice: {cursor}")
-                cursor = str(following)
+                if following in named:  # a page that was given twice, by a cache perhaps; or the vendor never ends
+                    raise SourceUnavailable(
+                        self.source, f"{self._place} names the same next page twice: {following}", whole=False
+                    )
+                named.add(str(following))
+                page = self._page(client, {**span, "cursor": str(following)})
 
     def _batches(self, page: Mapping[str, Any], reject: Reject) -> Iterator[pa.RecordBatch]:
         """A page's rates as one batch, if it has any."""
@@ -120,19 +123,22 @@ class FXRatesExtractor(Extractor):
         reject(reject_batch(ids, [self._place] * len(raws), ["a rate is no JSON object"] * len(raws), raws))
 
     def _client(self) -> "Client":
-        import httpx
+        from headwater.extract.http_client import http_client
 
-        return httpx.Client(
-            headers={"Authorization": f"Bearer {credential(self.source, self._secret, 'api_key')}"},
-            timeout=httpx.Timeout(_ANSWER_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-        )
+        key = credential(self.source, self._secret, "api_key")
+        return http_client(self._settings, {"Authorization": f"Bearer {key}"})
+
+    def _asked(self, client: "Client", path: str, params: Mapping[str, str]) -> "Response":
+        return retried(lambda: self._get(client, path, params), self._settings)
 
     def _page(self, client: "Client", span: Mapping[str, str]) -> dict[str, Any]:
         """One page; its numbers are the text that the vendor sent."""
-        response = retried(lambda: self._get(client, self._path, span))
+        response = self._asked(client, self._path, span)
         try:
             page = json.loads(response.content, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
         except ValueError as error:
+            if response.content.lstrip().startswith(b"{"):
+                raise SourceUnavailable(self.source, f"an answer of {self._place} broke off") from error
             raise SourceRejected(
                 self.source, f"{self._place} does not answer in JSON: check data_sources.fx_vendor.base_url"
             ) from error
@@ -149,6 +155,8 @@ class FXRatesExtractor(Extractor):
         """Ask once; an answer that is not 200 becomes our error."""
         import httpx
 
+        from headwater.extract.http_client import retry_after
+
         try:
             response = client.get(f"{self._base_url}{path}", params=dict(params))
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
@@ -164,14 +172,14 @@ class FXRatesExtractor(Extractor):
             case 401 | 403 as status:
                 raise SourceRejected(
                     self.source,
-                    f"{self._base_url} refused the API key (HTTP {status}): check api_key in secrets.fx_vendor",
+                    f"{self._base_url} refused the API key (HTTP {status}): check api_key in "
+                    f"{referred(self.source, self._secret)}, and that it has the right to read {self._path}",
+                    whole=True,
                 )
             case 408 | 429 as status:
-                raise SourceUnavailable(
-                    self.source, f"{self._base_url} is busy (HTTP {status})", _retry_after(response)
-                )
+                raise SourceUnavailable(self.source, f"{self._base_url} is busy (HTTP {status})", retry_after(response))
             case status if status >= 500:
-                raise SourceUnavailable(self.source, f"{self._base_url} fails (HTTP {status})", _retry_after(response))
+                raise SourceUnavailable(self.source, f"{self._base_url} fails (HTTP {status})", retry_after(response))
             case status:
                 told = scrubbed(response.text, self._secret)[:_MOST_SHOWN]
                 raise SourceRejected(self.source, f"{self._base_url}{path} answers HTTP {status}: {told}")
@@ -202,15 +210,3 @@ def _as_told(value: object) -> str:
 
 def _instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _retry_after(response: "Response") -> float | None:
-    """`Retry-After` in seconds, told as such or as a date beside the answer's own."""
-    told = response.headers.get("Retry-After", "")
-    if told.isdigit():
-        return float(told)
-    try:
-        then, now = parsedate_to_datetime(told), parsedate_to_datetime(response.headers.get("Date", ""))
-    except ValueError:
-        return None
-    return max((then - now).total_seconds(), 0.0)

@@ -14,7 +14,16 @@ import pyarrow.compute as pc
 from headwater.config import KafkaSettings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
-from headwater.extract.base_extractor import Extractor, OffsetRange, Partition, Position, Reject, credential, setting
+from headwater.extract.base_extractor import (
+    Extractor,
+    OffsetRange,
+    Partition,
+    Position,
+    Reject,
+    credential,
+    referred,
+    setting,
+)
 from headwater.extract.beside import arrived
 from headwater.extract.drift import named
 from headwater.extract.from_text import reject_batch
@@ -34,8 +43,6 @@ TOPICS = {
 
 _RANGE = 200_000
 _BATCH = 10_000
-_ANSWER_WITHIN_S = 8.0
-_PROGRESS_WITHIN_S = 30.0
 _BUFFER_KBYTES = 16_384
 
 _OWN_COLUMNS = frozenset({"kafka_key", "kafka_partition", "kafka_offset", "kafka_timestamp", "kafka_headers"})
@@ -57,7 +64,7 @@ class KafkaConsumer(Extractor):
 
     def __init__(self, settings: KafkaSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
         self._settings = settings
-        self._secret = dict(secret or {})
+        self._secret = secret or {}
         self._contract = contract
         self._topic = TOPICS[contract.name]
         self._idle: list[_Connection] = []
@@ -193,7 +200,7 @@ class KafkaConsumer(Extractor):
             raise SourceRejected(
                 "kafka", f"the client can't be set up ({error.args[0].str()}): check data_sources.kafka"
             ) from error
-        return _Connection(consumer, faults, self._topic, str(self._settings.bootstrap_servers))
+        return _Connection(consumer, faults, self._topic, self._settings, referred("kafka", self._secret))
 
     def _client_settings(self) -> dict[str, Any]:
         settings = self._settings
@@ -227,11 +234,16 @@ _REPOSITION = "then say where to go on: headwater watermark set (or reset) with 
 class _Connection:
     """A consumer whose background errors become ours: librdkafka tells a refused login to its error callback alone."""
 
-    def __init__(self, consumer: "Consumer", faults: list["KafkaError"], topic: str, servers: str) -> None:
+    def __init__(
+        self, consumer: "Consumer", faults: list["KafkaError"], topic: str, settings: KafkaSettings, secret_named: str
+    ) -> None:
         self._consumer = consumer
         self._faults = faults
         self._topic = topic
-        self._servers = servers
+        self._servers = str(settings.bootstrap_servers)
+        self._secret_named = secret_named
+        self._answer_within_s = settings.connect_timeout.total_seconds()
+        self._progress_within_s = settings.answer_timeout.total_seconds()
         self._reached: tuple[int, int] | None = None
         """The partition and offset that the last range was read to: the next one may go on there as it is."""
 
@@ -248,7 +260,7 @@ class _Connection:
 
         return {
             partition: self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, partition), timeout=_ANSWER_WITHIN_S, cached=False
+                TopicPartition(self._topic, partition), timeout=self._answer_within_s, cached=False
             )
             for partition in self._partitions()
         }
@@ -259,7 +271,7 @@ class _Connection:
 
         self._reached = None
         self._consumer.assign([TopicPartition(self._topic, partition, end) for partition, end in ends.items()])
-        deadline = time.monotonic() + _ANSWER_WITHIN_S
+        deadline = time.monotonic() + self._answer_within_s
         while time.monotonic() < deadline:
             message = self._consumer.poll(0.2)
             self._raise_refusals()
@@ -291,7 +303,7 @@ class _Connection:
             if reached > before:
                 progress = time.monotonic()
                 self._faults.clear()
-            elif time.monotonic() - progress > (_ANSWER_WITHIN_S if self._faults else _PROGRESS_WITHIN_S):
+            elif time.monotonic() - progress > (self._answer_within_s if self._faults else self._progress_within_s):
                 raise self._silent(f"reading {wanted.topic}[{wanted.partition}] at offset {reached}")
             if batch:
                 yield batch
@@ -321,15 +333,16 @@ class _Connection:
         said = error.str()
         code = error.code()
         if code == KafkaError._AUTHENTICATION:
-            return SourceRejected("kafka", f"{self._servers} refused the login: check secrets.kafka")
-        if code == KafkaError._SSL:
+            return SourceRejected("kafka", f"{self._servers} refused the login: check {self._secret_named}", whole=True)
+        if code == KafkaError._SSL and _is_distrust(said):
             return SourceRejected(
                 "kafka",
                 f"no trusted TLS connection to {self._servers}: check data_sources.kafka.ssl_ca_location ({said})",
+                whole=True,
             )
         if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return SourceRejected(
-                "kafka", f"the user of secrets.kafka may not read topic {self._topic}: grant it READ there"
+                "kafka", f"the user of {self._secret_named} may not read topic {self._topic}: grant it READ there"
             )
         if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
             return SourceRejected(
@@ -344,7 +357,7 @@ class _Connection:
     def _partitions(self) -> list[int]:
         from confluent_kafka import KafkaException
 
-        deadline = time.monotonic() + _ANSWER_WITHIN_S
+        deadline = time.monotonic() + self._answer_within_s
         while True:
             try:
                 topic = self._consumer.list_topics(self._topic, timeout=1.0).topics[self._topic]
@@ -362,7 +375,7 @@ class _Connection:
         from confluent_kafka import KafkaError
 
         for fault in self._faults:
-            refused = fault.code() == KafkaError._SSL and "certificate" in fault.str()
+            refused = fault.code() == KafkaError._SSL and _is_distrust(fault.str())
             if refused or fault.code() == KafkaError._AUTHENTICATION:
                 raise self.translated(fault)
 
@@ -384,6 +397,11 @@ class _Connection:
 
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise self.translated(error)
+
+
+def _is_distrust(said: str) -> bool:
+    """Whether TLS failed for what somebody has set, and not because the line broke meanwhile."""
+    return "certificate" in said or "wrong version" in said
 
 
 def _key(key: bytes | str | None) -> str | None:

@@ -5,8 +5,12 @@ The client is psycopg. Neither of the columnar ones suits a real cluster: ADBC's
 plain queries are sent, for Redshift has no binary COPY; values come as text and are cast a column at a time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -17,6 +21,7 @@ from headwater.config import RedshiftSettings
 from headwater.contracts import Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import (
+    Answer,
     CursorSpan,
     Extractor,
     Partition,
@@ -24,6 +29,7 @@ from headwater.extract.base_extractor import (
     Reject,
     TimeWindow,
     credential,
+    referred,
     scrubbed,
     setting,
     utc,
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
 TABLES = {"redshift_behavior": "customer_behavior"}
 """What each Bronze table is called in Redshift."""
 
-_CONNECT_TIMEOUT_S = 10
 _FETCH_ROWS = 5_000
 _BATCH_ROWS = 20_000
 
@@ -56,6 +61,9 @@ _NUMERIC, _WIDEST, _ANY_SCALE = 1700, 38, 10
 _NOT_THERE_OR_NO_RIGHT = frozenset({"42P01", "42501", "3F000"})
 _PASSING = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 """Classes of SQLSTATE that say something about the moment and not about the query."""
+
+_DISTRUST = ("certificate", "does not support SSL")
+"""What libpq says where TLS fails for what somebody has set; an `SSL SYSCALL error` is a line that broke."""
 
 _BUSY = ("too many", "remaining connection slots", "starting up", "shutting down", "recovery mode", "limit exceeded")
 
@@ -124,15 +132,17 @@ class RedshiftExtractor(Extractor):
             chosen = self._query(f"SELECT {{names}} {rows_of}", found[self._cursor_column], list(found.values()))
             _as_told(connection)
             with connection.cursor() as cursor:
-                for rows in _in_batches(cursor.stream(chosen, bounds, size=_FETCH_ROWS)):
-                    yield self._shape.cast(_batch(list(found), rows), reject, declared=declared)
+                rows = cursor.stream(chosen, bounds, size=_FETCH_ROWS)
+                while batch := self._answered(connection, lambda: list(islice(rows, _BATCH_ROWS))):
+                    yield self._shape.cast(_batch(list(found), batch), reject, declared=declared)
 
     def _columns(self, connection: "Connection[Any]") -> dict[str, str]:
         return self._shape.columns(self._described(connection))
 
     def _described(self, connection: "Connection[Any]") -> dict[str, pa.DataType]:
         """The table's columns, and the types that it declares for them."""
-        described = connection.execute(self._query("SELECT * FROM {table} LIMIT 0")).description or []
+        nothing = self._query("SELECT * FROM {table} LIMIT 0")
+        described = self._answered(connection, lambda: connection.execute(nothing)).description or []
         return {column.name: _declared(column) for column in described}
 
     def _query(self, text: str, c: str = "", names: Sequence[str] = ()) -> "Composed":
@@ -146,10 +156,36 @@ class RedshiftExtractor(Extractor):
         )
 
     def _one(self, connection: "Connection[Any]", query: "Composed", bounds: Sequence[Any] = ()) -> tuple[Any, ...]:
-        row: tuple[Any, ...] | None = connection.execute(query, bounds).fetchone()
+        cursor = self._answered(connection, lambda: connection.execute(query, bounds))
+        row: tuple[Any, ...] | None = cursor.fetchone()
         if row is None:
             raise SourceUnavailable(self.source, f"no row came back while reading {self._place}")
         return row
+
+    def _answered(self, connection: "Connection[Any]", ask: Callable[[], Answer]) -> Answer:
+        """Ask, and cut the line where no answer comes in time: libpq itself waits for ever for one."""
+        import psycopg
+
+        silence_s = self._settings.answer_timeout.total_seconds()
+        cut = threading.Event()
+
+        def hang_up() -> None:
+            cut.set()
+            with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+        watch = threading.Timer(silence_s, hang_up)
+        watch.start()
+        try:
+            return ask()
+        except psycopg.Error as error:
+            if cut.is_set():
+                said = f"no answer within {silence_s:.0f} s while reading {self._place}"
+                raise SourceUnavailable(self.source, said) from error
+            raise
+        finally:
+            watch.cancel()
+            watch.join()
 
     @contextmanager
     def _connection(self) -> Iterator["Connection[Any]"]:
@@ -165,7 +201,7 @@ class RedshiftExtractor(Extractor):
                 user=credential(self.source, self._secret, "user"),
                 password=credential(self.source, self._secret, "password"),
                 sslmode=settings.ssl_mode,
-                connect_timeout=_CONNECT_TIMEOUT_S,
+                connect_timeout=math.ceil(settings.connect_timeout.total_seconds()),
                 application_name="headwater",
                 client_encoding="utf8",  # Redshift calls it UNICODE, which psycopg does not know
                 prepare_threshold=None,  # Redshift has no DEALLOCATE ALL
@@ -183,14 +219,15 @@ class RedshiftExtractor(Extractor):
         """Why a login failed: libpq tells it by its text alone, `FATAL` being the server's own word."""
         text = scrubbed(error, self._secret)
         where = f"{self._settings.host}:{self._settings.port}"
-        if "FATAL" not in text and "SSL" not in text:
+        if "FATAL" not in text and not any(word in text for word in _DISTRUST):
             return SourceUnavailable(self.source, f"{where} did not answer: {text}")
         if any(word in text for word in _BUSY):
             return SourceUnavailable(self.source, f"{where} takes no login now: {text}")
         return SourceRejected(
             self.source,
-            f"{where} refused the login: check user and password in secrets.redshift and data_sources.redshift.database "
-            f"({text})",
+            f"{where} refused the login: check user and password in {referred(self.source, self._secret)} and "
+            f"data_sources.redshift.database ({text})",
+            whole=True,
         )
 
     def _told(self, error: "Error") -> SourceError:
@@ -231,12 +268,6 @@ def _as_told(connection: "Connection[Any]") -> None:
     for kind in connection.adapters.types:
         if kind.name != "bool":
             connection.adapters.register_loader(kind.oid, TextLoader)
-
-
-def _in_batches(rows: Iterable[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
-    remaining = iter(rows)
-    while batch := list(islice(remaining, _BATCH_ROWS)):
-        yield batch
 
 
 def _batch(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:

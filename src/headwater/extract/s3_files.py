@@ -14,7 +14,17 @@ import pyarrow as pa
 from headwater.config import AwsSettings, S3Settings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected, SourceUnavailable
-from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, SourceFile, credential, setting
+from headwater.extract.base_extractor import (
+    Extractor,
+    Pace,
+    Partition,
+    Position,
+    Reject,
+    SourceFile,
+    credential,
+    referred,
+    setting,
+)
 from headwater.extract.beside import arrived
 from headwater.extract.csv_file import read_csv
 from headwater.extract.drift import named
@@ -53,11 +63,10 @@ READERS: dict[str, Reader] = {
 _OWN_COLUMNS = frozenset({"file_date", "_file_key", "_file_etag", "_file_size", "_file_line"})
 _DATED = re.compile(r"(\d{4}-\d{2}-\d{2})/[^/]+")
 _STATUS = re.compile(r"status code: (\d{3})")
+_NO_LOGIN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"})
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_DOWNLOAD_CHUNK = 4 << 20
-_READ_TIMEOUT = timedelta(seconds=30)
+_WRITTEN_AT_ONCE = 4 << 20
 _WHOLE_TIMEOUT = timedelta(hours=1)
-_CONNECT_TIMEOUT = timedelta(seconds=5)
 
 _log = logging.getLogger("headwater.extract")
 
@@ -78,7 +87,7 @@ class S3FileExtractor(Extractor):
     def __init__(self, settings: S3Settings, secret: Mapping[str, str] | None, contract: Contract) -> None:
         """Without keys in `secret` the machine's own AWS role is used."""
         self._settings = settings
-        self._secret = dict(secret or {})
+        self._secret = secret or {}
         self._contract = contract
         self._folder = "/".join(part for part in (settings.prefix.strip("/"), FOLDERS[contract.name]) if part)
 
@@ -126,6 +135,7 @@ class S3FileExtractor(Extractor):
         own = f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
         endpoint = asked.get("aws_endpoint_url", own)
         options: dict[str, Any] = {"endpoint": endpoint, "region": region, "virtual_hosted_style_request": False}
+        silence = self._settings.answer_timeout
         if self._secret:
             options |= {
                 "access_key_id": credential("s3", self._secret, "access_key_id"),
@@ -136,11 +146,11 @@ class S3FileExtractor(Extractor):
             **options,
             client_options={
                 "timeout": _WHOLE_TIMEOUT,
-                "read_timeout": _READ_TIMEOUT,
-                "connect_timeout": _CONNECT_TIMEOUT,
+                "read_timeout": silence,
+                "connect_timeout": self._settings.connect_timeout,
                 "allow_http": endpoint.startswith("http://"),
             },
-            retry_config={"max_retries": 1, "retry_timeout": _READ_TIMEOUT},  # the run retries
+            retry_config={"max_retries": 1, "retry_timeout": silence},  # the run retries
         )
 
     def _listed(self) -> list[SourceFile]:
@@ -169,9 +179,12 @@ class S3FileExtractor(Extractor):
             raise SourceUnavailable(
                 "external", f"{self._url(file)} changed since it was listed; the next run lists anew", whole=False
             )
-        with path.open("wb") as out:
-            for data in result.stream(min_chunk_size=_DOWNLOAD_CHUNK):
+        pace = Pace(self._settings.answer_timeout)
+        with path.open("wb", buffering=_WRITTEN_AT_ONCE) as out:
+            for data in result.stream(min_chunk_size=0):  # as it comes, so that one that drips is noticed
                 out.write(data)
+                if pace.drips(len(data)):
+                    raise SourceUnavailable("external", f"{self._url(file)} drips")
         if path.stat().st_size != file.size:
             raise SourceUnavailable(
                 "external", f"{self._url(file)} broke off after {path.stat().st_size} of {file.size} bytes"
@@ -248,7 +261,10 @@ class S3FileExtractor(Extractor):
         if code in ("PermanentRedirect", "AuthorizationHeaderMalformed"):
             return SourceRejected("external", f"{where} is in another region ({code}): check data_sources.s3.region")
         return SourceRejected(
-            "external", f"S3 denies reading {where} ({code}): check secrets.s3 and the right to list and read there"
+            "external",
+            f"S3 denies reading {where} ({code}): check {referred('s3', self._secret)} and its rights s3:ListBucket and "
+            "s3:GetObject there",
+            whole=code in _NO_LOGIN,
         )
 
 

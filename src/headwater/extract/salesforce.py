@@ -94,7 +94,7 @@ class SalesforceExtractor(Extractor):
 
     def __init__(self, settings: SalesforceSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
         self._settings = settings
-        self._secret = dict(secret or {})
+        self._secret = secret or {}
         self._contract = contract
         self._object = OBJECTS[contract.name]
         self._shape = BronzeShape(self.source, self._object, contract, self.drift)

@@ -15,9 +15,9 @@ import httpx
 
 from headwater.config import SalesforceSettings
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
-from headwater.extract.base_extractor import credential, scrubbed
+from headwater.extract.base_extractor import credential, referred, retried, scrubbed
+from headwater.extract.http_client import http_client, retry_after
 
-_TIMEOUT = httpx.Timeout(120, connect=5)
 _JOB_WITHIN_S = 3600.0
 _LONGEST_WAIT_S = 10.0
 _PAGE_RECORDS = 50_000
@@ -25,6 +25,8 @@ _PASSING = frozenset(
     {"REQUEST_LIMIT_EXCEEDED", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT", "INVALID_QUERY_LOCATOR", "UNKNOWN_EXCEPTION"}
 )
 """Error codes of states that pass."""
+_NO_RIGHT = frozenset({"INVALID_TYPE", "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY"})
+"""Error codes of a right that is missing: an object that the user may not see does not exist for it."""
 _REFUSED_JOB = ("MALFORMED_QUERY", "INVALID_", "INSUFFICIENT_ACCESS", "API_", "FUNCTIONALITY_NOT_ENABLED")
 
 _log = logging.getLogger("headwater.extract")
@@ -44,8 +46,9 @@ class SalesforceSession:
     def __init__(self, settings: SalesforceSettings, secret: Mapping[str, str]) -> None:
         self._login_url = settings.login_url.rstrip("/")
         self._version = settings.api_version
-        self._secret = dict(secret)
-        self._http = httpx.Client(timeout=_TIMEOUT, verify=_trust())
+        self._settings = settings
+        self._secret = secret
+        self._http = http_client(settings, verify=_trust())
         self._token = ""
         self.instance_url = ""
 
@@ -58,8 +61,8 @@ class SalesforceSession:
         self._http.close()
 
     def get(self, path: str, **params: str) -> httpx.Response:
-        """Ask for a path below `/services/data/v<version>`, or for one that Salesforce named."""
-        return self._ask("GET", path, params=params)
+        """Ask for a path below `/services/data/v<version>`, or for one that Salesforce named; again while it is busy."""
+        return retried(lambda: self._ask("GET", path, params=params), self._settings)
 
     def fields(self, name: str) -> list[dict[str, Any]]:
         """The descriptions of an object's fields that the app's user may see."""
@@ -164,7 +167,7 @@ class SalesforceSession:
         if isinstance(answer, dict) and "error" in answer:
             said = scrubbed(f"{answer['error']}: {answer.get('error_description', '')}", self._secret)
             raise SourceRejected(
-                "salesforce", f"{self._login_url} refused the login ({said}): check secrets.salesforce"
+                "salesforce", f"{self._login_url} refused the login ({said}): check {self._secret_named}", whole=True
             )
         raise SourceRejected(
             "salesforce",
@@ -185,19 +188,22 @@ class SalesforceSession:
         code = str(first.get("errorCode", ""))
         said = scrubbed(f"{code or f'HTTP {response.status_code}'} {first.get('message', '')}", self._secret)
         if code in _PASSING or _is_passing(response):
-            after = response.headers.get("Retry-After", "")
-            return SourceUnavailable(
-                "salesforce", f"{said} at {response.url.path}", float(after) if after.isdecimal() else None
-            )
+            return SourceUnavailable("salesforce", f"{said} at {response.url.path}", retry_after(response))
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            return SourceRejected("salesforce", f"a fresh login is not accepted ({said}): check secrets.salesforce")
-        if response.status_code in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND):
+            return SourceRejected(
+                "salesforce", f"a fresh login is not accepted ({said}): check {self._secret_named}", whole=True
+            )
+        if code in _NO_RIGHT or response.status_code in (httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND):
             return SourceRejected(
                 "salesforce",
-                f"{said} at {response.url.path}: check data_sources.salesforce.api_version, and that the app's user "
-                "has the right to it",
+                f"{said} at {response.url.path}: check data_sources.salesforce.api_version, and that the user of "
+                f"{self._secret_named} has the right to use the API and to read the object",
             )
         return SourceRejected("salesforce", f"{said} at {response.url.path}")
+
+    @property
+    def _secret_named(self) -> str:
+        return referred("salesforce", self._secret)
 
     def _no_answer(self, url: str, error: httpx.HTTPError) -> SourceUnavailable:
         said = scrubbed(error, self._secret) or type(error).__name__

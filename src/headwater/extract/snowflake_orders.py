@@ -1,10 +1,12 @@
 """Orders, customers and products from Snowflake, as Arrow chunks."""
 
 import logging
+import math
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from headwater.config import SnowflakeSettings
 from headwater.contracts import Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import (
+    Answer,
     CursorSpan,
     Extractor,
     Partition,
@@ -21,6 +24,7 @@ from headwater.extract.base_extractor import (
     Reject,
     TimeWindow,
     credential,
+    referred,
     scrubbed,
     setting,
     utc,
@@ -35,8 +39,6 @@ if TYPE_CHECKING:
 TABLES = {"snowflake_orders": "ORDERS", "snowflake_customers": "CUSTOMERS", "snowflake_products": "PRODUCTS"}
 """What each Bronze table is called in Snowflake."""
 
-_LOGIN_TIMEOUT_S = 20
-_NETWORK_TIMEOUT_S = 120
 _BATCH_ROWS = 50_000
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 
@@ -76,7 +78,7 @@ class SnowflakeExtractor(Extractor):
     def check(self) -> str:
         with self._cursor() as cursor:
             found = self._columns(cursor)
-            cursor.execute(f"SELECT 1 {self._rows} LIMIT 1")
+            self._answered(lambda: cursor.execute(f"SELECT 1 {self._rows} LIMIT 1"))
         who = self._secret["user"] + (f" with role {self._settings.role}" if self._settings.role else "")
         return f"logged in as {who}; {self._place} can be read and has {len(found)} columns"
 
@@ -117,18 +119,24 @@ class SnowflakeExtractor(Extractor):
             found = self._columns(cursor)
             chosen = ", ".join(f"{_name(there)} AS {_name(here)}" for here, there in found.items())
             where, bounds = _between(_name(found[self._cursor_column]), partition.start, partition.end)
-            cursor.execute(f"SELECT {chosen} {self._rows} WHERE {where}", bounds)
-            for table in cursor.fetch_arrow_batches(force_microsecond_precision=True):
+            self._answered(lambda: cursor.execute(f"SELECT {chosen} {self._rows} WHERE {where}", bounds))
+            tables, rows = cursor.fetch_arrow_batches(force_microsecond_precision=True), 0
+            while (table := self._answered(lambda: next(tables, None))) is not None:
+                rows += table.num_rows
                 declared = dict(zip(table.schema.names, table.schema.types, strict=True))
                 for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
                     yield self._shape.cast(batch, reject, declared=declared)
+            if rows != cursor.rowcount:
+                raise SourceUnavailable(
+                    self.source, f"{rows} of {cursor.rowcount} rows came while reading {self._place}", whole=False
+                )
 
     def _columns(self, cursor: "SnowflakeCursor") -> dict[str, str]:
-        described = cursor.describe(f"SELECT * {self._rows}") or []
+        described = self._answered(lambda: cursor.describe(f"SELECT * {self._rows}")) or []
         return self._shape.columns(column.name for column in described)
 
     def _one(self, cursor: "SnowflakeCursor", query: str, bounds: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-        row = cursor.execute(query, bounds).fetchone()  # type: ignore[union-attr]
+        row = self._answered(lambda: cursor.execute(query, bounds).fetchone())  # type: ignore[union-attr]
         if not isinstance(row, tuple):
             raise SourceUnavailable(self.source, f"no row came back for: {query}")
         return row
@@ -140,18 +148,38 @@ class SnowflakeExtractor(Extractor):
         from snowflake.connector.vendored.requests.exceptions import RequestException
 
         try:
-            connection = self._connect()
+            connection = self._answered(self._connect)
         except errors.Error as error:
             raise self._refused(error) from error
         try:
-            _take_first_steps(connection)
+            self._answered(lambda: _take_first_steps(connection))
             yield connection.cursor()
         except errors.Error as error:
             raise self._told(error) from error
         except RequestException as error:
             raise SourceUnavailable(self.source, self._unanswered(error)) from error
         finally:
-            connection.close()
+            with suppress(SourceUnavailable):
+                self._answered(connection.close)
+
+    def _answered(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask in a thread of its own, and go on without it where no answer comes in time.
+
+        The client minds the time between two bytes, not whether an answer ever ends, and nobody else can end its wait.
+        """
+        answer: Future[Answer] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                answer.set_exception(error)
+
+        threading.Thread(target=work, name="snowflake", daemon=True).start()
+        silence_s = self._settings.answer_timeout.total_seconds()
+        if not wait([answer], silence_s).done:
+            raise SourceUnavailable(self.source, self._unanswered(f"nothing within {silence_s:.0f} s"))
+        return answer.result()
 
     def _connect(self) -> "SnowflakeConnection":
         import snowflake.connector
@@ -170,8 +198,8 @@ class SnowflakeExtractor(Extractor):
             application="Headwater",
             paramstyle="qmark",
             arrow_number_to_decimal=True,  # else NUMBER(10,2) arrives as double
-            login_timeout=_LOGIN_TIMEOUT_S,
-            network_timeout=_NETWORK_TIMEOUT_S,
+            login_timeout=math.ceil(settings.connect_timeout.total_seconds()),
+            network_timeout=math.ceil(settings.answer_timeout.total_seconds()),
             session_parameters={"TIMEZONE": "UTC", "CLIENT_TELEMETRY_ENABLED": False},
             log_imported_packages_in_telemetry=False,
             platform_detection_timeout_seconds=0,  # else it asks the cloud's metadata services where it runs
@@ -187,12 +215,15 @@ class SnowflakeExtractor(Extractor):
         if 390_000 <= number < 391_000:
             return SourceRejected(
                 self.source,
-                "Snowflake refused the login: check user and password in secrets.snowflake and "
+                f"Snowflake refused the login: check user and password in {referred(self.source, self._secret)} and "
                 f"data_sources.snowflake.role ({text})",
+                whole=True,
             )
         if number in _NO_SUCH_ACCOUNT or isinstance(error, errors.ForbiddenError):
             return SourceRejected(
-                self.source, f"there is no such account: check data_sources.snowflake.account and host ({text})"
+                self.source,
+                f"there is no such account: check data_sources.snowflake.account and host ({text})",
+                whole=True,
             )
         return SourceUnavailable(self.source, self._unanswered(text))
 

@@ -9,11 +9,11 @@ from itertools import chain
 from typing import TypeVar, assert_never
 
 import pyarrow as pa
-import stamina
 
 from headwater.contracts import Contract
 from headwater.engine import Attempt, Commit, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import BalanceBroken, LakeError
+from headwater.extract import EXTRACTORS
 from headwater.extract.base_extractor import (
     REJECT_SCHEMA,
     Extractor,
@@ -22,7 +22,7 @@ from headwater.extract.base_extractor import (
     Position,
     SourceFile,
     TimeWindow,
-    pause,
+    retried,
 )
 from headwater.run import positions
 from headwater.run.context import Context
@@ -34,7 +34,6 @@ from headwater.run.standing import Brought, Standing
 from headwater.run.tables import INGEST_DATE, LANDED, lake_table, rejects_table
 from headwater.run.windows import Stop, read_in_order
 
-_ATTEMPTS = 3
 _MESSAGES_A_COMMIT = 500_000
 _FILE_BYTES_A_COMMIT = 64 << 20
 
@@ -202,7 +201,7 @@ class Landing:
 
     def _due(self, position: Position) -> list[Partition]:
         settings = self.context.settings.table(self.contract.name)
-        clock = self.context.sources.clock(self.extractor)
+        clock = self.context.sources.clock(self.extractor, self.contract.name)
         now = self.context.at if clock is None else min(self.context.at, clock)
         until = now - settings.settle
         if position.watermark is not None and until < position.watermark:
@@ -229,11 +228,8 @@ class Landing:
         return HeldSince(cursor, partition.start)
 
     def _tried(self, ask: Callable[[], _Answer]) -> _Answer:
-        """Ask the source until it answers, a few times, each after as long as it wants to be left alone."""
-        for attempt in stamina.retry_context(on=pause, attempts=_ATTEMPTS, timeout=None, wait_initial=0.3, wait_max=5):
-            with attempt:
-                return ask()
-        raise AssertionError("the last attempt returns or raises")
+        """Ask the source until it answers, as often as its settings say."""
+        return retried(ask, getattr(self.context.settings.data_sources, EXTRACTORS[self.contract.name].name))
 
     def _read(self, parts: Sequence[Partition], folder: str, repeats: Repeats, number: int, stop: Stop) -> _Read:
         """Put a piece's rows into a file that no commit names yet. Several pieces may be read at once."""

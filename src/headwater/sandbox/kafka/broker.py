@@ -35,7 +35,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 listeners=SECURE://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=SECURE://127.0.0.1:{port}
+advertised.listeners=SECURE://127.0.0.1:{advertised_port}
 listener.security.protocol.map=SECURE:SASL_SSL,CONTROLLER:SASL_PLAINTEXT
 inter.broker.listener.name=SECURE
 controller.listener.names=CONTROLLER
@@ -127,8 +127,8 @@ class BrokerProcess:
         """Delete every message and topic; the broker must not run."""
         shutil.rmtree(self._data, ignore_errors=True)
 
-    def start(self, port: int | None) -> Broker:
-        """Start on `port` or a free one, and wait until it answers.
+    def start(self, port: int | None, advertised_port: int | None = None) -> Broker:
+        """Start on `port` or a free one, and wait until it answers; clients are sent to the advertised port.
 
         Raises:
             SandboxError: it ended or did not answer in time; names its log.
@@ -140,6 +140,7 @@ class BrokerProcess:
         port, controller_port = free_port(port), free_port()
         self._write_properties(
             port=port,
+            advertised_port=advertised_port or port,
             controller_port=controller_port,
             server_pem=certificate.server,
             authority_pem=certificate.authority,

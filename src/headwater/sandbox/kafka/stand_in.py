@@ -43,8 +43,9 @@ class KafkaStandIn:
 
     name = "kafka"
 
-    def __init__(self, folder: Path, port: int | None) -> None:
-        """Keep data, users and log in `folder`."""
+    def __init__(self, folder: Path, port: int | None, advertised_port: int | None = None) -> None:
+        """Keep data, users and log in `folder`; clients are sent to another port if somebody stands in front of it."""
+        self._advertised_port = advertised_port
         self._folder = folder
         self._port = port
         self._process = BrokerProcess(folder)
@@ -64,7 +65,7 @@ class KafkaStandIn:
             self._process.forget_data()
             holds = {"dataset": fingerprint, "topics": {}, "unfinished": False}
         self._write_holds(holds)
-        self._broker = self._process.start(self._port)
+        self._broker = self._process.start(self._port, self._advertised_port)
         self._grant_and_create(self._broker)
         self._produce(at)
         settings = {
