@@ -52,6 +52,7 @@ class Organisation:
     pages: list[str] = field(default_factory=list)
     """The queries of the pages that were asked for, in their order."""
     url: str = ""
+    _last: Page | None = None
 
     def show(self, records: Sequence[dict[str, Any]], at: datetime) -> None:
         """Have exactly these records, at this instant."""
@@ -62,6 +63,7 @@ class Organisation:
 
     def disturb(self, disturbances: dict[int, Disturbance]) -> None:
         self.pages.clear()
+        self._last = None
         self.disturbances = dict(disturbances)
 
     def settings(self, page_records: int = 2000) -> SalesforceSettings:
@@ -70,23 +72,26 @@ class Organisation:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on, unless it asks for a page that is to be disturbed."""
         query = parse_qs(scope.get("query_string", b"").decode()).get("q", [""])[0]
-        disturbance = None
-        if " LIMIT " in query and "SC LIMIT" not in query:
-            self.pages.append(query)
-            disturbance = self.disturbances.pop(len(self.pages), None)
-        if disturbance is None:
+        if " LIMIT " not in query or "SC LIMIT" in query:
             await self.server.app(scope, receive, send)
             return
+        self.pages.append(query)
         loop = asyncio.get_running_loop()
 
         def own() -> Page:
-            return asyncio.run_coroutine_threadsafe(self._own(scope, receive), loop).result()
+            self._last = asyncio.run_coroutine_threadsafe(self._own(scope, receive), loop).result()
+            return self._last
 
+        disturbance = self.disturbances.pop(len(self.pages), _undisturbed)
         status, body = await loop.run_in_executor(None, disturbance, own)
         await send(
             {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
         )
         await send({"type": "http.response.body", "body": body})
+
+    def last_page_again(self, own: Callable[[], Page]) -> Page:
+        """The page before is told once more, in place of the one that was asked for."""
+        return self._last or own()
 
     async def _own(self, scope: Any, receive: Any) -> Page:
         told: list[dict[str, Any]] = []
@@ -121,6 +126,10 @@ def _empty(folder: Path, at: datetime) -> Org:
 
 
 # -- what can happen to a page
+
+
+def _undisturbed(own: Callable[[], Page]) -> Page:
+    return own()
 
 
 def busy(_own: Callable[[], Page]) -> Page:

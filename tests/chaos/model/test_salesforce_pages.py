@@ -10,7 +10,6 @@ import stamina
 from tests.chaos.model.organisation import (
     SECRET,
     Organisation,
-    Page,
     busy,
     contact,
     cut,
@@ -138,15 +137,10 @@ def test_a_page_that_is_refused_fails_the_window_at_once(ties):
 
 
 def test_a_page_told_twice_doubles_nothing_and_ends_nothing(ties):
-    first: list[Page] = []
-
-    def remembered(own):
-        first.append(own())
-        return first[0]
-
-    ties.org.disturb({2: remembered, 3: lambda _: first[0]})
+    ties.org.disturb({3: ties.org.last_page_again})
 
     assert ties.read(2) == ties.all
+    assert len(ties.org.pages) == 9 // 2 + 1 + 1
 
 
 def test_a_page_that_overlaps_the_one_before_doubles_nothing(ties):

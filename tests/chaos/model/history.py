@@ -1,0 +1,158 @@
+"""Histories of a source and of the runs over it: what may happen, drawn by hypothesis.
+
+Times are in ticks of ten minutes. A row is stamped by its source when it is written, and shown later by up to the
+overlap; the stamp of a key never goes back. Histories of `unseen` also have what a cursor does not see.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from hypothesis import strategies as st
+
+T0 = datetime(2024, 11, 1, 12, tzinfo=UTC)
+TICK = timedelta(minutes=10)
+OVERLAP = timedelta(hours=1)
+_OVERLAP_TICKS = OVERLAP // TICK
+
+WHOLE = 1_000_000
+"""So many rows in a window that it is one."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """A row is inserted or updated: stamped `late` ticks ago (or in the future), shown now."""
+
+    key: int
+    value: int
+    late: int
+    hair: bool
+    """Stamped a hair later: the finest difference that the source can tell."""
+
+
+@dataclass(frozen=True)
+class Delete:
+    """A row is deleted as the source does it: shown as deleted by Salesforce, gone elsewhere."""
+
+    key: int
+
+
+@dataclass(frozen=True)
+class Unstamp:
+    """A row loses its cursor."""
+
+    key: int
+
+
+@dataclass(frozen=True)
+class Backdate:
+    """A row gets another value, and a stamp from before the one it had."""
+
+    key: int
+    value: int
+    by: int
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The source's clock moves on, or is set back."""
+
+    ticks: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What happens to a run: at its window of this number, before any row or after all of them, once or for good."""
+
+    window: int
+    after_rows: bool
+    for_good: bool
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """What happens to a page of Salesforce of this number, counted over the windows of a run."""
+
+    page: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, by a clock of our own that differs from the source's."""
+
+    ahead: int
+    rows_per_window: int = WHOLE
+    page_records: int = 2000
+    failure: Failure | None = None
+    pages: tuple[Disturbed, ...] = ()
+
+
+Step: TypeAlias = Write | Delete | Unstamp | Backdate | Clock | Run
+History: TypeAlias = tuple[Step, ...]
+
+KEYS = 6
+_keys = st.integers(0, KEYS - 1)
+_values = st.integers(0, 3)
+
+
+def _writes(least: int, most: int) -> st.SearchStrategy[Write]:
+    return st.builds(Write, key=_keys, value=_values, late=st.integers(least, most), hair=st.booleans())
+
+
+_clocks = st.builds(Clock, ticks=st.one_of(st.integers(0, 12), st.integers(-2, 40)))
+_failures = st.builds(Failure, window=st.integers(0, 3), after_rows=st.booleans(), for_good=st.booleans())
+DISTURBANCES = ("busy", "cut", "short", "in parts", "again", "log in again", "a change", "a deletion", "refused")
+_pages = st.lists(
+    st.builds(Disturbed, page=st.integers(1, 6), how=st.sampled_from(DISTURBANCES)),
+    max_size=3,
+    unique_by=lambda d: d.page,
+).map(tuple)
+
+
+def _runs(paged: bool) -> st.SearchStrategy[Run]:
+    return st.builds(
+        Run,
+        ahead=st.one_of(st.just(0), st.integers(-12, 40)),
+        rows_per_window=st.sampled_from((WHOLE, WHOLE, 1, 2, 3)),
+        page_records=st.sampled_from((1, 2, 3, 2000)) if paged else st.just(2000),
+        failure=st.one_of(st.none(), st.none(), _failures),
+        pages=st.one_of(st.just(()), _pages) if paged else st.just(()),
+    )
+
+
+def seen_histories(*, deletions_shown: bool) -> st.SearchStrategy[History]:
+    """Histories of which a cursor sees everything; of Salesforce (`deletions_shown`) also deletions, and its pages."""
+    steps: list[st.SearchStrategy[Step]] = [
+        st.lists(_writes(-3, _OVERLAP_TICKS), min_size=1, max_size=4).map(tuple),  # type: ignore[list-item]
+        _clocks,
+        _runs(deletions_shown),
+    ]
+    if deletions_shown:
+        steps.append(st.builds(Delete, key=_keys))
+    return st.lists(st.one_of(steps), min_size=4, max_size=11).map(_flat).filter(_has_a_run)
+
+
+def unseen_histories(*, deletions_shown: bool) -> st.SearchStrategy[History]:
+    """Histories with what a cursor does not see: later than the overlap, gone for good, without a cursor, backdated."""
+    steps: list[st.SearchStrategy[Step]] = [
+        st.lists(_writes(-3, 300), min_size=1, max_size=4).map(tuple),  # type: ignore[list-item]
+        _clocks,
+        _runs(paged=False),
+        st.builds(Delete, key=_keys),
+        st.builds(Backdate, key=_keys, value=_values, by=st.integers(1, 200)),
+    ]
+    if not deletions_shown:
+        steps.append(st.builds(Unstamp, key=_keys))
+    return st.lists(st.one_of(steps), min_size=4, max_size=11).map(_flat).filter(_has_a_run)
+
+
+def _flat(steps: list[Step | tuple[Step, ...]]) -> History:
+    return tuple(step for each in steps for step in (each if isinstance(each, tuple) else (each,)))
+
+
+def _has_a_run(history: History) -> bool:
+    """A run, with something before it to read."""
+    runs = [number for number, step in enumerate(history) if isinstance(step, Run)]
+    writes = [number for number, step in enumerate(history) if isinstance(step, Write)]
+    return bool(runs and writes) and writes[0] < runs[-1]
