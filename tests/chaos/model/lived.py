@@ -40,6 +40,9 @@ from headwater.run.tables import lake_table
 Version: TypeAlias = tuple[object, ...]
 _CLOCK_BACK_TICKS = 2
 
+HAPPENINGS = ("failed runs", "runs tried again", "spans of several windows", "runs with nothing due", "late versions")
+"""What a life counts, besides the pages that were disturbed."""
+
 
 class Unsteady(Extractor):
     """A real extractor that fails where a history says so."""
@@ -48,7 +51,7 @@ class Unsteady(Extractor):
         self._real, self._failure = real, failure
         self.source, self.row_id = real.source, real.row_id
         self.failed = False
-        self._windows: list[Partition] = []
+        self.windows: list[Partition] = []
 
     def check(self) -> str:
         return self._real.check()
@@ -57,12 +60,12 @@ class Unsteady(Extractor):
         return self._real.clock()
 
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
-        self._windows = self._real.partitions(since, until)
-        return self._windows
+        self.windows = self._real.partitions(since, until)
+        return self.windows
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         failure = self._failure
-        here = failure is not None and self._windows.index(partition) == failure.window
+        here = failure is not None and self.windows.index(partition) == failure.window
         if failure is None or not here or (self.failed and not failure.for_good):
             yield from self._real.read(partition, reject)
             return
@@ -155,21 +158,29 @@ class Life:
         self.source, self.contract = source, contracts[source.table]
         self.lake = Lake(folder, spark, contracts, settings=settings)
         self._settings = settings
-        self._newest_at: datetime | None = None
+        self.newest_at = T0 - timedelta(days=1)
         self.runs = 0
+        self.happened = Counter[str]()
 
-    def live(self, history: tuple[Step, ...], *, seen_only: bool, our_clock_goes_back: bool = True) -> World:
-        """Let everything happen, and judge each run.
+    def live(
+        self,
+        history: tuple[Step, ...],
+        *,
+        seen_only: bool,
+        our_clock_goes_back: bool = True,
+        world: World | None = None,
+    ) -> World:
+        """Let everything happen, in a new world or in one that has a past, and judge each run.
 
         Raises:
             AssertionError: a run did not do what it promises.
         """
-        world = World(self.source, seen_only)
+        world = world or World(self.source, seen_only)
         for step in history:
             if isinstance(step, Run):
                 at = world.clock + step.ahead * TICK
                 if not our_clock_goes_back:
-                    at = max(at, self._newest_at or at)
+                    at = max(at, self.newest_at)
                 self.run(world, step, at)
             else:
                 world.move(step)
@@ -179,11 +190,11 @@ class Life:
         """A run, undisturbed, once every cursor has passed: Bronze must then have all that the source shows."""
         newest = max((row.cursor for row in world.rows.values() if row.cursor), default=world.clock)
         world.clock = world.latest = max(world.latest, newest.replace(second=0, microsecond=0) + TICK)
-        self.run(world, Run(0), max(world.clock, self._newest_at or world.clock))
+        self.run(world, Run(0), max(world.clock, self.newest_at))
 
     def run(self, world: World, run: Run, at: datetime) -> None:
         self.runs += 1
-        self._newest_at = max(at, self._newest_at or at)
+        self.newest_at = max(at, self.newest_at)
         world.show()
         self._disturb(world, run)
         before, began, shown = self.bronze(), self.watermark(), world.versions()
@@ -196,8 +207,18 @@ class Life:
         except SourceRejected as error:
             failed = str(error)
             assert "on purpose" in failed, failed
+        except SourceUnavailable as error:
+            raise AssertionError(f"a run failed that nothing kept from its source: {error}") from error
         expected = _Expected(before, began, until, shown, world.versions(), world.seen_only)
-        expected.judge(self.bronze(), self.watermark(), run, failed)
+        after = self.bronze()
+        expected.judge(after, self.watermark(), run, failed)
+        self.happened["failed runs"] += bool(failed)
+        self.happened["runs tried again"] += extractor.failed and not failed
+        self.happened["spans of several windows"] += len(extractor.windows) > 1
+        self.happened["runs with nothing due"] += began is not None and until < began
+        self.happened["late versions"] += sum(began is not None and _cursor(each) < began for each in after - before)
+        if org := self.source.organisation:
+            self.happened["disturbed pages"] += len(run.pages) - len(org.disturbances)
 
     def bronze(self) -> set[Version]:
         """Every version that Bronze holds; each is there once."""
@@ -212,6 +233,19 @@ class Life:
         assert not doubled, f"Bronze holds more than once: {doubled}"
         assert len({row["_row_id"] for row in rows}) == len(rows), "two rows share an identity"
         return set(counted)
+
+    def standing_keys(self) -> set[object]:
+        """The keys whose newest version in Bronze is no deletion: by cursor, of equal ones the later landed."""
+        place = lake_table(self.contract)
+        head = self.lake.engine.head(place)
+        assert head is not None
+        order = (self.source.columns[2], "_ingest_ts", "_run_id", "_row_id")
+        columns = [*dict.fromkeys((*self.source.columns, *order))]
+        rows = self.lake.engine.scan(place, head.version, columns).read_all().to_pylist()
+        newest: dict[object, dict[str, object]] = {}
+        for row in sorted(rows, key=lambda row: tuple(row[name] for name in order)):
+            newest[row[self.source.columns[0]]] = row
+        return {key for key, row in newest.items() if not row.get("is_deleted", False)}
 
     def watermark(self) -> datetime | None:
         head = self.lake.engine.head(lake_table(self.contract))
