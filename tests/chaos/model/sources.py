@@ -27,8 +27,8 @@ INSTANT = pa.timestamp("us", "UTC")
 class Row:
     """What a source shows of a key."""
 
-    key: str
-    value: str
+    key: str | None
+    value: str | None
     cursor: datetime | None
     deleted: bool = False
 
@@ -184,5 +184,5 @@ def _plain(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _text(value: str | None) -> str:
+    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
