@@ -59,7 +59,7 @@ def _tried(name: str, promises: Sequence[str], asked: argparse.Namespace) -> dic
         try:
             for promise in promises:
                 getattr(trial, promise)(asked.histories)
-        except AssertionError as error:
+        except (AssertionError, ExceptionGroup) as error:  # a group, where it did not break in the same way again
             broken = "\n".join([str(error) or "an assertion", *getattr(error, "__notes__", [])])
     return {"source": name, "histories": trial.lived, "runs": trial.runs, "broken": broken}
 

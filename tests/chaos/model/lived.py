@@ -161,6 +161,7 @@ class Life:
         self.newest_at = T0 - timedelta(days=1)
         self.runs = 0
         self.happened = Counter[str]()
+        self._disturbances = 0
 
     def live(
         self,
@@ -200,7 +201,6 @@ class Life:
         before, began, shown = self.bronze(), self.watermark(), world.versions()
         until = min(at, world.clock)
         extractor = Unsteady(self._extractor(run), run.failure)
-        extractor.rows_per_window = run.rows_per_window
         failed = ""
         try:
             self.lake.land_from(extractor, self.source.table, at)
@@ -218,7 +218,7 @@ class Life:
         self.happened["runs with nothing due"] += began is not None and until < began
         self.happened["late versions"] += sum(began is not None and _cursor(each) < began for each in after - before)
         if org := self.source.organisation:
-            self.happened["disturbed pages"] += len(run.pages) - len(org.disturbances)
+            self.happened["disturbed pages"] += self._disturbances - len(org.disturbances)
 
     def bronze(self) -> set[Version]:
         """Every version that Bronze holds; each is there once."""
@@ -270,15 +270,20 @@ class Life:
         block = getattr(self._settings.data_sources, self.source.name)
         if self.source.organisation is not None:
             block = replace(block, page_records=run.page_records)
-        return build(self.source.table, block, self._settings.secrets.get(self.source.name), self.contract)
+        real = build(self.source.table, block, self._settings.secrets.get(self.source.name), self.contract)
+        real.rows_per_window = run.rows_per_window
+        return real
 
     def _disturb(self, world: World, run: Run) -> None:
         org = self.source.organisation
         if org is not None:
-            org.disturb({each.page: self._disturbance(org, world, run, each.how) for each in run.pages})
+            # Windows are read at the same time: which page comes first would be chance.
+            pages = run.pages if run.rows_per_window == WHOLE else ()
+            self._disturbances = len(pages)
+            org.disturb({each.page: self._disturbance(org, world, each.how) for each in pages})
 
     @staticmethod
-    def _disturbance(org: line.Organisation, world: World, run: Run, how: str) -> line.Disturbance:
+    def _disturbance(org: line.Organisation, world: World, how: str) -> line.Disturbance:
         def change(*, deleting: bool) -> Callable[[], None]:
             def changed() -> None:
                 world.touch(deleting=deleting)
@@ -296,10 +301,8 @@ class Life:
                 return line.once_changed(org.server._tokens.clear)
             case "a change" | "a deletion":
                 return line.once_changed(change(deleting=how == "a deletion"))
-            case "again" if run.rows_per_window == WHOLE:
-                return org.last_page_again
             case _:
-                return line.once_changed(lambda: None)
+                return org.last_page_again
 
 
 @dataclass(frozen=True)
@@ -322,8 +325,8 @@ class _Expected:
         either = self._due(self.shown_first) | self._due(self.shown_last)
         assert landed <= either, f"landed, but not due: {landed - either}"
         due = self._due(self.shown_first) & self._due(self.shown_last)
-        if failed:
-            due = {version for version in due if watermark is not None and _cursor(version) < watermark}
+        if failed:  # windows are committed oldest first: what landed last had everything before it
+            due = {version for version in due if landed and watermark and _cursor(version) < watermark}
         assert due <= bronze, f"due until {self.until}, but not landed: {due - bronze}"
         self._judge_watermark(landed, watermark, run, failed)
 
