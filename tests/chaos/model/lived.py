@@ -156,7 +156,7 @@ class Life:
         self, source: ModelSource, settings: Settings, contracts: Contracts, folder: Path, spark: SparkSession | None
     ) -> None:
         self.source, self.contract = source, contracts[source.table]
-        self.lake = Lake(folder, spark, contracts, settings=settings)
+        self.lake = Lake(folder, spark, contracts, settings=settings.model_copy(update={"state": folder / "state"}))
         self._settings = settings
         self.newest_at = T0 - timedelta(days=1)
         self.runs = 0
