@@ -4,7 +4,7 @@ Times are in ticks of ten minutes. A row is stamped by its source when it is wri
 overlap; the stamp of a key never goes back. Histories of `unseen` also have what a cursor does not see.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -96,16 +96,28 @@ _keys = st.integers(0, KEYS - 1)
 _values = st.integers(0, 3)
 
 
-def _writes(least: int, most: int) -> st.SearchStrategy[Write]:
-    return st.builds(Write, key=_keys, value=_values, late=st.integers(least, most), hair=st.booleans())
+def _writes(least: int, most: int) -> st.SearchStrategy[tuple[Write, ...]]:
+    """Up to four rows; the others often share the stamp of the first, as a change of many rows at once does."""
+    one = st.builds(Write, key=_keys, value=_values, late=st.integers(least, most), hair=st.booleans())
+    return st.one_of(
+        st.builds(_alike, first=one, keys=st.lists(_keys, min_size=1, max_size=3, unique=True)),
+        st.lists(one, min_size=1, max_size=4).map(tuple),
+    )
+
+
+def _alike(first: Write, keys: list[int]) -> tuple[Write, ...]:
+    return (first, *(replace(first, key=key) for key in keys))
 
 
 _clocks = st.builds(Clock, ticks=st.one_of(st.integers(0, 12), st.integers(-2, 40)))
 _failures = st.builds(Failure, window=st.sampled_from((0, 0, 1, 2)), after_rows=st.booleans(), for_good=st.booleans())
-DISTURBANCES = ("busy", "cut", "short", "in parts", "again", "log in again", "a change", "a deletion", "refused")
+DISTURBANCES = (
+    *("a change", "a deletion", "a change", "a deletion"),
+    *("busy", "cut", "short", "in parts", "again", "log in again", "refused"),
+)
 _pages = st.lists(
-    st.builds(Disturbed, page=st.integers(1, 6), how=st.sampled_from(DISTURBANCES)),
-    max_size=3,
+    st.builds(Disturbed, page=st.sampled_from((2, 3, 1, 4)), how=st.sampled_from(DISTURBANCES)),
+    max_size=2,
     unique_by=lambda d: d.page,
 ).map(tuple)
 
@@ -114,29 +126,30 @@ def _runs(paged: bool) -> st.SearchStrategy[Run]:
     return st.builds(
         Run,
         ahead=st.sampled_from((0, 0, -1, -4, -12, 3, 40)),
-        rows_per_window=st.sampled_from((1, 2, 3, WHOLE, WHOLE)),
-        page_records=st.sampled_from((1, 2, 3, 2000)) if paged else st.just(2000),
-        failure=st.one_of(st.none(), _failures),
-        pages=st.one_of(st.just(()), _pages) if paged else st.just(()),
+        rows_per_window=st.sampled_from((WHOLE, WHOLE, WHOLE, 1, 2)),
+        page_records=st.sampled_from((1, 1, 2, 3, 2000)) if paged else st.just(2000),
+        failure=st.one_of(st.none(), st.none(), _failures),
+        pages=_pages if paged else st.just(()),
     )
 
 
 def seen_histories(*, deletions_shown: bool) -> st.SearchStrategy[History]:
     """Histories of which a cursor sees everything; of Salesforce (`deletions_shown`) also deletions, and its pages."""
-    steps: list[st.SearchStrategy[Step]] = [
-        st.lists(_writes(-3, _OVERLAP_TICKS), min_size=1, max_size=4).map(tuple),  # type: ignore[list-item]
+    steps: list[st.SearchStrategy[Step | tuple[Write, ...]]] = [
+        _writes(-3, _OVERLAP_TICKS),
+        _writes(0, _OVERLAP_TICKS),
         _clocks,
         _runs(deletions_shown),
     ]
     if deletions_shown:
         steps.append(st.builds(Delete, key=_keys))
-    return st.lists(st.one_of(steps), min_size=4, max_size=11).map(_flat).filter(_has_a_run)
+    return st.lists(st.one_of(steps), min_size=6, max_size=12).map(_flat).filter(_has_a_run)
 
 
 def unseen_histories(*, deletions_shown: bool) -> st.SearchStrategy[History]:
     """Histories with what a cursor does not see: later than the overlap, gone for good, without a cursor, backdated."""
-    steps: list[st.SearchStrategy[Step]] = [
-        st.lists(_writes(-3, 300), min_size=1, max_size=4).map(tuple),  # type: ignore[list-item]
+    steps: list[st.SearchStrategy[Step | tuple[Write, ...]]] = [
+        _writes(-3, 300),
         _clocks,
         _runs(paged=False),
         st.builds(Delete, key=_keys),
@@ -144,10 +157,10 @@ def unseen_histories(*, deletions_shown: bool) -> st.SearchStrategy[History]:
     ]
     if not deletions_shown:
         steps.append(st.builds(Unstamp, key=_keys))
-    return st.lists(st.one_of(steps), min_size=4, max_size=11).map(_flat).filter(_has_a_run)
+    return st.lists(st.one_of(steps), min_size=6, max_size=12).map(_flat).filter(_has_a_run)
 
 
-def _flat(steps: list[Step | tuple[Step, ...]]) -> History:
+def _flat(steps: list[Step | tuple[Write, ...]]) -> History:
     return tuple(step for each in steps for step in (each if isinstance(each, tuple) else (each,)))
 
 

@@ -130,9 +130,11 @@ class World:
             self._put(replace(old, cursor=self.clock, deleted=True))
 
     def touch(self, *, deleting: bool) -> None:
-        """Something happens to the first of the rows."""
-        for key, row in sorted(self.rows.items()):
-            if row.cursor is not None and row.cursor <= self.clock and not row.deleted:
+        """Something happens to the row that comes first in the order of pages."""
+        stamped = [row for row in self.rows.values() if row.cursor is not None and row.cursor < self.clock]
+        for row in sorted(stamped, key=lambda row: (row.cursor, row.key)):
+            key = str(row.key)
+            if not row.deleted:
                 self.delete(key) if deleting else self.write(key, "touched", self.clock)
                 break
 
