@@ -122,8 +122,17 @@ _pages = st.lists(
 ).map(tuple)
 
 
+_broken_off = st.builds(
+    Run,
+    ahead=st.just(0),
+    rows_per_window=st.sampled_from((1, 2)),
+    failure=st.builds(Failure, window=st.sampled_from((1, 2)), after_rows=st.booleans(), for_good=st.just(True)),
+)
+"""Runs that land some of their windows and no more."""
+
+
 def _runs(paged: bool) -> st.SearchStrategy[Run]:
-    return st.builds(
+    usual = st.builds(
         Run,
         ahead=st.sampled_from((0, 0, -1, -4, -12, 3, 40)),
         rows_per_window=st.sampled_from((WHOLE, WHOLE, WHOLE, 1, 2)),
@@ -131,6 +140,7 @@ def _runs(paged: bool) -> st.SearchStrategy[Run]:
         failure=st.one_of(st.none(), st.none(), _failures),
         pages=_pages if paged else st.just(()),
     )
+    return st.one_of(usual, usual, _broken_off)
 
 
 def seen_histories(*, deletions_shown: bool) -> st.SearchStrategy[History]:
