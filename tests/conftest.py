@@ -28,7 +28,7 @@ def contracts() -> Contracts:
 
 
 @contextmanager
-def _sail() -> Iterator[SparkSession]:
+def sail() -> Iterator[SparkSession]:
     from pysail.spark import SparkConnectServer
 
     for name, value in _SAIL.items():
@@ -54,5 +54,5 @@ def spark() -> Iterator[SparkSession]:
         yield session
         session.stop()
     else:
-        with _sail() as session:
+        with sail() as session:
             yield session

@@ -79,10 +79,19 @@ class Told(Extractor):
 class Lake:
     """Runs single steps of a run over a lake of its own."""
 
-    def __init__(self, folder: Path, spark: SparkSession, contracts: Contracts, *observers: Observer) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spark: SparkSession | None,
+        contracts: Contracts,
+        *observers: Observer,
+        settings: Settings | None = None,
+    ) -> None:
+        """Without a session nothing but Bronze can be moved; `settings` are those of a config file without a word."""
         self.folder, self.contracts = folder, contracts
         self.engine = EmbeddedEngine(Place(str(folder / "lake")), spark)
-        limits, settings = load_limits(PROJECT / "config" / "dq.yaml", contracts), _settings(folder)
+        settings = settings or _settings(folder)
+        limits = load_limits(PROJECT / "config" / "dq.yaml", contracts)
         emit, store, began = emitter(observers), open_store(settings), at("2024-11-01")
         mirror, holder = Mirror(store, emit), Holder.here("run-0", began)
         leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
@@ -105,12 +114,15 @@ class Lake:
 
     def land(self, table: str, *rows: Mapping[str, Any], until: str, **source: Any) -> TableReport:
         """Let a source tell these rows to a run at `until`."""
-        contract = self.contracts[table]
-        return Landing(self._next(until), contract, Told(contract, rows, **source)).run()
+        return self.land_from(Told(self.contracts[table], rows, **source), table, at(until))
 
-    def build(self, table: str, until: str) -> TableReport:
+    def land_from(self, source: Extractor, table: str, until: datetime) -> TableReport:
+        """Let any source tell what it has to a run at `until`."""
+        return Landing(self.next_run(until), self.contracts[table], source).run()
+
+    def build(self, table: str, until: str | datetime) -> TableReport:
         """Build a Silver or Gold table in a run at `until`."""
-        context = self._next(until)
+        context = self.next_run(at(until) if isinstance(until, str) else until)
         return Build(context, context.functions[table], self.contracts[table]).run()
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
@@ -133,9 +145,10 @@ class Lake:
         head = self.engine.head(place)
         return [] if head is None else self.engine.read(place, head.version).toArrow().to_pylist()
 
-    def _next(self, until: str) -> Context:
+    def next_run(self, until: datetime) -> Context:
+        """What a run at `until` works with."""
         self._runs += 1
-        return dataclasses.replace(self._context, run_id=f"run-{self._runs}", at=at(until), sources=Sources())
+        return dataclasses.replace(self._context, run_id=f"run-{self._runs:04}", at=until, sources=Sources())
 
 
 def _settings(folder: Path) -> Settings:

@@ -26,6 +26,9 @@ _PREFIX = "HEADWATER_"
 _OTHER_VARIABLES = frozenset({"HEADWATER_CI"})
 """Variables with our prefix that are switches of the tests, not settings."""
 
+ROWS_PER_WINDOW = 1_000_000
+"""So many rows of a source are read, and committed, for themselves."""
+
 CHOSEN = "sandbox.yaml"
 """Below the state folder: the dataset that `sandbox up --dataset` chose in place of the config file's."""
 
@@ -109,9 +112,12 @@ class RedshiftSettings(SourceSettings):
 
 @dataclass(config=_STRICT)
 class SalesforceSettings(SourceSettings):
+    """Where Salesforce is, and how many records are asked for at once: fewer where wide ones take it too long."""
+
     answer_timeout: Patience = timedelta(minutes=2)
     login_url: str = "https://login.salesforce.com"
     api_version: str = "64.0"
+    page_records: int = Field(default=2000, ge=1, le=2000)
 
 
 @dataclass(config=_STRICT)
@@ -169,12 +175,14 @@ class SandboxSettings:
 class TableSettings:
     """How a Bronze table reads its source: again from `overlap` before its watermark, until `settle` before now.
 
-    One that is not `enabled` is treated as a table of a source that is not: its source does not have it.
+    A large span is cut into windows of about `rows_per_window`, each committed for itself. A table that is not `enabled`
+    is treated as one of a source that is not: its source does not have it.
     """
 
     enabled: bool = True
     overlap: Duration = timedelta(hours=1)
     settle: Duration = timedelta(0)
+    rows_per_window: int = Field(default=ROWS_PER_WINDOW, ge=1)
 
 
 @dataclass(config=_STRICT)

@@ -18,7 +18,7 @@ import pytest
 
 from headwater.config import RedshiftSettings
 from headwater.errors import SourceRejected, SourceUnavailable
-from headwater.extract import RedshiftExtractor, base_extractor
+from headwater.extract import RedshiftExtractor
 from headwater.extract.base_extractor import Position, TimeWindow
 from headwater.sandbox.redshift import RedshiftStandIn
 
@@ -119,8 +119,8 @@ def test_a_first_load_is_one_window_and_reads_each_row_once(behavior, contracts)
     assert by_id["E7"]["customer_id"] is None
 
 
-def test_however_a_load_is_cut_each_row_is_read_once(behavior, monkeypatch):
-    monkeypatch.setattr(base_extractor, "ROWS_PER_WINDOW", 130)
+def test_however_a_load_is_cut_each_row_is_read_once(behavior):
+    behavior.rows_per_window = 130
 
     windows = behavior.partitions(Position(), END)
     rows = read(behavior, *windows)

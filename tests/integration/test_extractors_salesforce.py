@@ -18,7 +18,7 @@ import pytest
 from headwater.config import SalesforceSettings
 from headwater.contracts import Column, Contract, Contracts
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
-from headwater.extract import base_extractor, salesforce, salesforce_api
+from headwater.extract import salesforce, salesforce_api
 from headwater.extract.base_extractor import Position, TimeWindow
 from headwater.extract.salesforce import SalesforceExtractor, snake_case
 from headwater.sandbox.salesforce import SalesforceStandIn
@@ -185,8 +185,8 @@ def test_a_window_includes_its_start_and_excludes_its_end_to_the_millisecond(acc
     assert found(start - microsecond, end - microsecond) == [100]
 
 
-def test_windows_cover_the_span_without_overlap(accounts, monkeypatch):
-    monkeypatch.setattr(base_extractor, "ROWS_PER_WINDOW", 1000)
+def test_windows_cover_the_span_without_overlap(accounts):
+    accounts.rows_per_window = 1000
     since = Position(watermark=T0 + timedelta(seconds=100))
 
     windows = accounts.partitions(since, AT)

@@ -15,7 +15,7 @@ import snowflake.connector
 
 from headwater.config import SnowflakeSettings
 from headwater.errors import SourceRejected, SourceUnavailable
-from headwater.extract import SnowflakeExtractor, base_extractor
+from headwater.extract import SnowflakeExtractor
 from headwater.extract.base_extractor import Position, TimeWindow
 from headwater.sandbox.snowflake import SnowflakeStandIn
 
@@ -156,8 +156,8 @@ def test_a_first_load_is_one_window_and_reads_each_row_once_in_bounded_batches(o
     assert (rows["O21"]["customer_id"], rows["O21"]["quantity"]) == (None, None)
 
 
-def test_however_a_load_is_cut_each_row_is_read_once(orders, monkeypatch):
-    monkeypatch.setattr(base_extractor, "ROWS_PER_WINDOW", 7_001)
+def test_however_a_load_is_cut_each_row_is_read_once(orders):
+    orders.rows_per_window = 7_001
 
     windows = orders.partitions(Position(), END)
     rows = read(orders, *windows)

@@ -104,8 +104,8 @@ LANDING = [
         "extract/salesforce_api.py",
         (
             "deletions-not-asked",
-            'get("/queryAll", q=soql))\n        yield',
-            'get("/query", q=soql))\n        yield',
+            'get("/queryAll", q=soql))\n        records',
+            'get("/query", q=soql))\n        records',
             "salesforce_contacts contacts",
         ),
     ),

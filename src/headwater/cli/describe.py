@@ -61,7 +61,8 @@ def _reading(session: Session, name: str) -> dict[str, str]:
     if source.extractor.by_cursor:
         how = (
             f"by {contract.cursor}, again from {span(settings.overlap)} before where it is read (tables.{name}.overlap), "
-            f"until {span(settings.settle)} before now (tables.{name}.settle)"
+            f"until {span(settings.settle)} before now (tables.{name}.settle), "
+            f"in windows of about {settings.rows_per_window:,} rows (tables.{name}.rows_per_window)"
         )
     else:
         how = "each message once, by its offset" if "kafka_offset" in contract.column_names else "each file once"

@@ -11,13 +11,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from headwater.config import SourceSettings
+from headwater.config import ROWS_PER_WINDOW, SourceSettings
 from headwater.contracts import Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
 from headwater.extract.drift import Drift
 from headwater.secrets import Secret
 
-ROWS_PER_WINDOW = 1_000_000
 MOST_WINDOWS = 64
 _FIRST_PAUSE_S = 0.3
 _SLOWEST_BYTES_PER_S = 1024
@@ -92,6 +91,9 @@ class Extractor(ABC):
 
     unseen: str = "rows committed later than the overlap, deleted for good or without a cursor, versions soon replaced"
     """What this way of reading does not see, for people."""
+
+    rows_per_window: int = ROWS_PER_WINDOW
+    """About as many rows are in one window, where a span has so many."""
 
     row_id: str | None = None
     """The column that identifies a row in every rerun; None where the hash of the row's columns does."""
@@ -170,14 +172,14 @@ class CursorSpan:
         return cls(rows, utc(oldest), utc(newest))
 
 
-def windows(start: datetime | None, end: datetime, span: CursorSpan) -> list[Partition]:
-    """Cut `[start, end)` into equal times of about a million rows each, oldest first; none where there is no row.
+def windows(start: datetime | None, end: datetime, span: CursorSpan, rows: int = ROWS_PER_WINDOW) -> list[Partition]:
+    """Cut `[start, end)` into equal times of about `rows` each, 64 at most, oldest first; none where there is no row.
 
     The pieces touch: together they are the whole span, so that a row that appears meanwhile is in one of them.
     """
     if not span.rows or span.oldest is None or span.newest is None:
         return []
-    pieces = min(math.ceil(span.rows / ROWS_PER_WINDOW), MOST_WINDOWS)
+    pieces = min(math.ceil(span.rows / rows), MOST_WINDOWS)
     step = (span.newest - span.oldest) / pieces
     edges = sorted({span.oldest + step * piece for piece in range(1, pieces)})
     inner = [edge for edge in edges if (start is None or edge > start) and edge < end]

@@ -105,7 +105,7 @@ class RedshiftExtractor(Extractor):
         return int(rows)
 
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
-        """Cut what is due into windows of about a million rows; none where Redshift counts no row."""
+        """Cut what is due into windows of about `rows_per_window`; none where Redshift counts no row."""
         if since.watermark is not None and since.watermark >= until:
             return []
         with self._connection() as connection:
@@ -113,7 +113,7 @@ class RedshiftExtractor(Extractor):
             rows_of, bounds = _between(since.watermark, until)
             counted = self._query(f"SELECT count(*), min({{c}}), max({{c}}) {rows_of}", c=column)
             span = CursorSpan.told(self.source, f"{self._place}.{column}", self._one(connection, counted, bounds))
-        return windows(since.watermark, until, span)
+        return windows(since.watermark, until, span, self.rows_per_window)
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield the window's rows, typed as the Bronze contract; memory holds one batch.

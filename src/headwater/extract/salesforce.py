@@ -6,10 +6,10 @@ import io
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -24,13 +24,14 @@ from headwater.extract.base_extractor import (
     Position,
     Reject,
     TimeWindow,
+    retried,
     utc,
     windows,
 )
 from headwater.extract.conform import BronzeShape
 
 if TYPE_CHECKING:
-    from headwater.extract.salesforce_api import CsvPage, SalesforceSession
+    from headwater.extract.salesforce_api import CsvPage, RestPage, SalesforceSession
 
 OBJECTS = {
     "salesforce_accounts": "Account",
@@ -45,6 +46,8 @@ OBJECTS = {
 
 _BY_REST_UP_TO = 20_000
 """So many records are ten pages of the REST API; a query job pays for more."""
+
+_Record: TypeAlias = dict[str, Any]
 _BATCH = 10_000
 _NOT_QUERIED = frozenset({"address", "location", "base64", "anyType", "complexvalue"})
 """Types of fields that a query job refuses; the parts of an address or a location are fields of their own."""
@@ -72,8 +75,16 @@ class _Query:
     def rows(self, window: TimeWindow) -> str:
         return f"SELECT {', '.join(self.fields.values())} FROM {self.object}{self._where(window)}"
 
-    def rows_in_order(self, window: TimeWindow) -> str:
-        return f"{self.rows(window)} ORDER BY {self.cursor}, Id"
+    def page(self, window: TimeWindow, last: _Record | None, records: int) -> str:
+        """A window's records after `last` by (cursor, Id), or from the first."""
+        return f"{self.rows(window)}{self._after(last)} ORDER BY {self.cursor}, Id LIMIT {records}"
+
+    def _after(self, last: _Record | None) -> str:
+        if last is None:
+            return ""
+        # As Salesforce told it, to the last digit: one more or less would skip or repeat records.
+        instant, record_id = last[self.cursor].replace("+0000", "Z"), last["Id"]
+        return f" AND ({self.cursor} > {instant} OR ({self.cursor} = {instant} AND Id > '{record_id}'))"
 
     def _where(self, window: TimeWindow) -> str:
         bounds = [f"{self.cursor} < {_literal(window.end)}"]
@@ -86,7 +97,7 @@ class SalesforceExtractor(Extractor):
     """Row versions of one object by `SystemModstamp`, deleted records too (`is_deleted`).
 
     `SystemModstamp` moves with every change, `LastModifiedDate` not with those that Salesforce makes on its own. A small
-    window is read page by page, a large one by a query job of the Bulk API 2.0.
+    window is read page by page by (`SystemModstamp`, `Id`), a large one by a query job of the Bulk API 2.0.
     """
 
     source = "salesforce"
@@ -115,7 +126,7 @@ class SalesforceExtractor(Extractor):
             raise SourceUnavailable("salesforce", f"an answer without a usable Date header ({told!r})") from error
 
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
-        """Windows of about a million records, oldest first; none where nothing changed.
+        """Windows of about `rows_per_window` records, oldest first; none where nothing changed.
 
         Raises:
             SourceUnavailable: Salesforce did not answer, or its daily requests are used up.
@@ -131,7 +142,7 @@ class SalesforceExtractor(Extractor):
                 (self._edge(session, query, whole, way) for way in ("ASC", "DESC")) if rows else (None, None)
             )
         span = CursorSpan(rows, oldest, newest) if oldest and newest else CursorSpan(0)
-        return windows(since.watermark, until, span)
+        return windows(since.watermark, until, span, self.rows_per_window)
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield a window's row versions; a batch holds 10 000 at most.
@@ -144,7 +155,7 @@ class SalesforceExtractor(Extractor):
             raise TypeError(f"a window was expected, not {partition}")
         with self._session() as session:
             query = self._query(session)
-            with closing(_texts(session, query, partition)) as batches:
+            with closing(_texts(session, query, partition, self._settings)) as batches:
                 for batch in batches:
                     rows = self._shape.cast(batch, reject, declared=query.declared)
                     if rows.num_rows:
@@ -159,8 +170,8 @@ class SalesforceExtractor(Extractor):
         """Find the contract's columns among the object's fields, and what it has beside them."""
         described = {str(field["name"]): field for field in session.fields(self._object)}
         fields: dict[str, str] = {}
-        for name, field in described.items():
-            if field.get("type") not in _NOT_QUERIED:
+        for name, told in described.items():
+            if told.get("type") not in _NOT_QUERIED:
                 fields[name if snake_case(name) in fields else snake_case(name)] = name
         found = self._shape.columns(fields)
         cursor = self._contract.cursor
@@ -176,23 +187,65 @@ class SalesforceExtractor(Extractor):
     @staticmethod
     def _edge(session: "SalesforceSession", query: _Query, window: TimeWindow, direction: str) -> datetime | None:
         """The first or last instant in a window; None if nothing is there any more."""
-        records = next(session.pages(query.edge(window, direction)))
+        records = session.page(query.edge(window, direction)).records
         if not records:
             return None
         told = pa.array([records[0][query.cursor]], pa.string()).cast(pa.timestamp("us", tz="UTC"))
         return utc(told[0].as_py())
 
 
-def _texts(session: "SalesforceSession", query: _Query, window: TimeWindow) -> Generator[pa.RecordBatch]:
+def _texts(
+    session: "SalesforceSession", query: _Query, window: TimeWindow, settings: SalesforceSettings
+) -> Generator[pa.RecordBatch]:
     """A window's records as texts by column: few page by page, many by a query job."""
     if session.count(query.count(window)) <= _BY_REST_UP_TO:
-        for records in session.pages(query.rows_in_order(window)):
+        for records in _Pages(session, query, window, settings):
             yield _from_records(records, query.fields)
         return
     # A job makes its result before the first page is read, and sorting would keep Salesforce from splitting it.
     with closing(session.csv_pages(query.rows(window))) as pages:
         for page in pages:
             yield from _from_csv(page, query.fields)
+
+
+@dataclass
+class _Pages:
+    """A window's records a page at a time, each page asked for by the last record of the one before.
+
+    So a page that fails is asked for again, and none before it; a record that leaves the window meanwhile shifts no
+    other; and of equal instants, however many, none is left out.
+    """
+
+    session: "SalesforceSession"
+    query: _Query
+    window: TimeWindow
+    settings: SalesforceSettings
+    _last: _Record | None = None
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[list[_Record]]:
+        whole = False
+        while not whole:
+            # Of a first page that fails nothing is lost: the run asks for the window again.
+            page = self._asked() if self._last is None else retried(self._asked, self.settings)
+            fresh = self._not_told(page)
+            whole = page.whole and len(page.records) < self.settings.page_records
+            if fresh:
+                self._last = page.records[-1]
+                self._told.update(map(self._version, fresh))
+                yield fresh
+
+    def _asked(self) -> "RestPage":
+        page = self.session.page(self.query.page(self.window, self._last, self.settings.page_records))
+        if not self._not_told(page) and (page.records or not page.whole):
+            raise SourceUnavailable("salesforce", f"a page of {self.query.object} was told a second time", whole=False)
+        return page
+
+    def _not_told(self, page: "RestPage") -> list[_Record]:
+        return [record for record in page.records if self._version(record) not in self._told]
+
+    def _version(self, record: _Record) -> tuple[str, str]:
+        return record["Id"], record[self.query.cursor]
 
 
 def snake_case(name: str) -> str:
@@ -225,7 +278,7 @@ def _literal(moment: datetime) -> str:
     return f"{rounded:%Y-%m-%dT%H:%M:%S}.{rounded.microsecond // 1000:03d}Z"
 
 
-def _from_records(records: list[dict[str, Any]], fields: Mapping[str, str]) -> pa.RecordBatch:
+def _from_records(records: list[_Record], fields: Mapping[str, str]) -> pa.RecordBatch:
     columns = {
         column: pa.array([_text(record.get(field)) for record in records], pa.string())
         for column, field in fields.items()

@@ -5,7 +5,7 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
@@ -30,6 +30,14 @@ _NO_RIGHT = frozenset({"INVALID_TYPE", "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCE
 _REFUSED_JOB = ("MALFORMED_QUERY", "INVALID_", "INSUFFICIENT_ACCESS", "API_", "FUNCTIONALITY_NOT_ENABLED")
 
 _log = logging.getLogger("headwater.extract")
+
+
+@dataclass(frozen=True)
+class RestPage:
+    """The first records that a query finds, and whether they are all that it finds."""
+
+    records: list[dict[str, Any]]
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -68,13 +76,17 @@ class SalesforceSession:
         """The descriptions of an object's fields that the app's user may see."""
         return list(self._read_json(self.get(f"/sobjects/{name}/describe"))["fields"])
 
-    def pages(self, soql: str) -> Iterator[list[dict[str, Any]]]:
-        """The records of a query, deleted ones too, page by page; numbers are the texts they were sent as."""
+    def page(self, soql: str) -> RestPage:
+        """The records of a query, deleted ones too, as many as one answer holds; numbers are the texts they were sent as.
+
+        Raises:
+            SourceUnavailable: Salesforce did not answer, or with fewer records than it says.
+        """
         answer = self._read_json(self.get("/queryAll", q=soql))
-        yield answer["records"]
-        while not answer["done"]:
-            answer = self._read_json(self.get(answer["nextRecordsUrl"]))
-            yield answer["records"]
+        records, whole = answer.get("records"), answer.get("done")
+        if not isinstance(records, list) or (whole and len(records) != int(answer.get("totalSize", -1))):
+            raise SourceUnavailable("salesforce", "an answer lacks records that it says the query found", whole=False)
+        return RestPage(records, bool(whole))
 
     def count(self, soql: str) -> int:
         """What a `SELECT COUNT()` query finds, deleted records too."""

@@ -94,7 +94,7 @@ class SnowflakeExtractor(Extractor):
         return int(rows)
 
     def partitions(self, since: Position, until: datetime) -> list[Partition]:
-        """Cut what is due into windows of about a million rows; none where Snowflake counts no row."""
+        """Cut what is due into windows of about `rows_per_window`; none where Snowflake counts no row."""
         if since.watermark is not None and since.watermark >= until:
             return []
         with self._cursor() as cursor:
@@ -104,7 +104,7 @@ class SnowflakeExtractor(Extractor):
             span = CursorSpan.told(
                 self.source, f"{self._place}.{self._cursor_column}", self._one(cursor, counted, bounds)
             )
-        return windows(since.watermark, until, span)
+        return windows(since.watermark, until, span, self.rows_per_window)
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield the window's rows, typed as the Bronze contract; memory holds the chunks that the client prefetches.

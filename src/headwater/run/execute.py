@@ -144,6 +144,7 @@ class _Steps:
         source = EXTRACTORS[name].name
         settings = getattr(context.settings.data_sources, source)
         extractor = build(name, settings, context.settings.secrets.get(source), contract)
+        extractor.rows_per_window = context.settings.table(name).rows_per_window
         with context.lease(name):
             return Landing(context, contract, extractor).run()
 

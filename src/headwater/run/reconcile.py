@@ -7,7 +7,7 @@ the windows in which they differ are then read whole.
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from headwater.run.tables import lake_table
 _SHOWN_KEYS = 10
 _MEMORY_LIMIT = "1GB"
 _DAY = timedelta(days=1)
+_WHENEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""After every cursor, also those that lie ahead of the source's clock."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,8 @@ class _Comparison:
         return int(rows)
 
     def _read_source(self) -> None:
-        """What the source shows from `since` until now: a key that changed since the watermark is not deleted."""
-        clock = self._keys.clock()
-        until = max(self._until, self._context.at if clock is None else min(clock, self._context.at))
-        parts = self._keys.partitions(Position(watermark=self._since), until)
+        """What the source shows from `since` on: a key that changed after the watermark, or just now, is not deleted."""
+        parts = self._keys.partitions(Position(watermark=self._since), _WHENEVER)
         batches = (batch for part in parts for batch in self._keys.read(part, lambda _rejects: None))
         self._kept("source", batches)
 
