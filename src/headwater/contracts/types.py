@@ -14,6 +14,7 @@ _SIMPLE = {
     "timestamp": pa.timestamp("us", tz="UTC"),
     "binary": pa.binary(),
 }
+_WIDER = {"int": {"bigint", "double"}, "date": {"timestamp"}}
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _ARRAY = re.compile(r"array<(.+)>")
 
@@ -31,3 +32,29 @@ def arrow_type(spark_type: str) -> pa.DataType:
     if array := _ARRAY.fullmatch(spark_type):
         return pa.list_(pa.field("element", arrow_type(array[1])))
     raise ValueError(f"{spark_type!r} is not one of {', '.join(_SIMPLE)}, decimal(p,s), array<...>")
+
+
+def logical_type(spark_type: str) -> str:
+    """What the standard calls a Spark SQL type: its `logicalType`.
+
+    Raises:
+        ValueError: the type is not one that tables of the lake may have.
+    """
+    arrow_type(spark_type)
+    if spark_type.startswith("array"):
+        return "array"
+    if spark_type.startswith("decimal") or spark_type == "double":
+        return "number"
+    return {"int": "integer", "bigint": "integer", "binary": "string"}.get(spark_type, spark_type)
+
+
+def widens(narrow: str, wide: str) -> bool:
+    """Whether every value of one Spark SQL type is one of the other too, digit by digit."""
+    if narrow == wide or wide in _WIDER.get(narrow, ()):
+        return True
+    before, after = _DECIMAL.fullmatch(narrow), _DECIMAL.fullmatch(wide)
+    if before and after:
+        digits, scale = int(before[1]), int(before[2])
+        return digits - scale <= int(after[1]) - int(after[2]) and scale <= int(after[2])
+    inner, outer = _ARRAY.fullmatch(narrow), _ARRAY.fullmatch(wide)
+    return bool(inner and outer and widens(inner[1], outer[1]))
