@@ -214,20 +214,24 @@ def test_a_value_that_does_not_fit_breaks_the_type_rule_instead_of_vanishing(
     assert told(judged(typed(rows, SALES), SALES, {}), "_rules") == [([f"{column}:type"],)]
 
 
-def test_in_gold_a_value_that_does_not_fit_fails_the_query(spark: SparkSession) -> None:
-    gold = Contract("gold", "sums", "gold/sums", (Column("units", "decimal(5,2)"),))
-    rows = spark.sql("select cast(v as decimal(10,2)) units from values (1.00), (100000.00) as t(v)")
+def test_a_gold_function_returns_the_types_of_its_contract_and_no_others(spark: SparkSession) -> None:
+    gold = Contract("gold", "sums", "gold/sums", (Column("shop", "string"), Column("units", "decimal(5,2)")))
+    rows = spark.sql("select cast(v as decimal(4,2)) units, 'A' shop from values (1.00) as t(v)")
 
-    with pytest.raises(Exception, match=r"gold\.sums\.units: a value does not fit"):
-        typed(rows, gold).toArrow()
-    assert typed(rows.where("units < 2"), gold).toArrow().to_pylist() == [{"units": Decimal("1.00")}]
+    with pytest.raises(
+        ConfigurationError,
+        match=r"gold\.sums: the function returns units as decimal\(4,2\), where the contract has decimal\(5,2\)",
+    ):
+        typed(rows, gold)
+    right = rows.withColumn("units", F.col("units").cast("decimal(5,2)"))
+    assert typed(right, gold).toArrow().to_pylist() == [{"shop": "A", "units": Decimal("1.00")}]
 
 
 def test_a_function_and_its_contract_must_agree(spark: SparkSession) -> None:
     rows = sales(spark, {}).drop("quantity", "_run_id").withColumn("colour", F.lit("red"))
 
     with pytest.raises(
-        ConfigurationError, match=r"silver\.sales: the function lacks quantity, _run_id and returns colour"
+        ConfigurationError, match=r"silver\.sales: the function lacks quantity and lacks _run_id and returns colour"
     ):
         typed(rows, SALES)
 

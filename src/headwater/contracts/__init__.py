@@ -6,5 +6,15 @@ the Spark SQL type and is what counts; `required`, `enum`, `logicalTypeOptions` 
 
 from headwater.contracts.contract import CLASSIFICATIONS, Column, Contract, ForeignKey, Layer
 from headwater.contracts.odcs import Contracts, load_contracts
+from headwater.contracts.schema_contracts import project_contracts
 
-__all__ = ["CLASSIFICATIONS", "Column", "Contract", "Contracts", "ForeignKey", "Layer", "load_contracts"]
+__all__ = [
+    "CLASSIFICATIONS",
+    "Column",
+    "Contract",
+    "Contracts",
+    "ForeignKey",
+    "Layer",
+    "load_contracts",
+    "project_contracts",
+]

@@ -104,7 +104,7 @@ class Contract:
     the source column that decides at equal cursors, before landing order does. `deletion` is the boolean column that
     marks a version as the deletion of its key; Bronze keeps it, a Silver function returns it and Silver does not.
     `required` on a Bronze column means that the source must have it; anywhere else, that no row lacks a value. One that
-    is `partial` tells only some of the table's columns.
+    is `partial` tells only some of the table's columns. Of one that is not `held`, only what tells rows apart is judged.
     """
 
     layer: Layer
@@ -122,6 +122,7 @@ class Contract:
     owner: str = ""
     promise: Promise = Promise()
     partial: bool = False
+    held: bool = True
 
     @property
     def table(self) -> str:
@@ -141,6 +142,25 @@ class Contract:
     def ddl(self) -> str:
         """The columns as Spark SQL spells a schema."""
         return ", ".join(f"`{column.name}` {column.type}" for column in self.columns)
+
+    def unheld(self) -> "Contract":
+        """This contract without its rules on values: what stays is needed to type rows and to tell them apart.
+
+        Of Bronze nothing changes: its `required` says what must be asked of the source.
+        """
+        if self.layer == "bronze":
+            return self
+        columns = tuple(
+            Column(
+                name=each.name,
+                type=each.type,
+                description=each.description,
+                required=each.name in self.key,
+                classification=each.classification,
+            )
+            for each in self.columns
+        )
+        return replace(self, columns=columns, foreign_keys=(), promise=Promise(), held=False)
 
     def only(self, *names: str) -> "Contract":
         """This contract with some of its columns: what else its source has is left alone."""

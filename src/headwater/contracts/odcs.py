@@ -189,6 +189,10 @@ def _check_roles(contract: Contract, found: _Findings) -> None:
                 ("schema", 0, "customProperties"),
                 f"{role} names the column {named}, which properties does not have",
             )
+    dated = contract.promise.of or contract.cursor
+    types = {column.name: column.type for column in contract.columns}
+    if contract.promise.max_age is not None and types.get(dated or "") not in ("date", "timestamp"):
+        found.say(("slaProperties",), "slaProperties: freshness needs an element, the date or timestamp that grows old")
     if contract.layer == "silver" and not contract.key:
         found.say(("schema", 0, "properties"), "no column is primaryKey: Silver keeps one row for each key")
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from headwater.config import Duration, UniqueKeys
+from headwater.config import Duration
 from headwater.contracts import Contract, Contracts
+from headwater.contracts.schema_contracts import SchemaContracts, dq_document
 from headwater.errors import ConfigurationError
 from headwater.quality.rules import rule_names
 
@@ -27,15 +27,6 @@ class _Block(BaseModel):
 
 
 _B = TypeVar("_B", bound=_Block)
-
-
-class SchemaContracts(_Block):
-    """Whether and how rows are held to their contracts, and which tables must have one."""
-
-    enabled: bool = True
-    validation_mode: Literal["strict", "loose"] = "strict"
-    contracts_path: str | None = None
-    required_tables: tuple[str, ...] = ()
 
 
 class Freshness(_Block):
@@ -102,43 +93,55 @@ def load_limits(path: Path, contracts: Contracts) -> Limits:
     Raises:
         ConfigurationError: a key, table, column, rule or severity in it is not known; names the file and the key.
     """
-    file = _validated(path, "", _File, _read(path))
+    file = _validated(path, "", _File, dq_document(path))
     judged = {contract.table: contract for contract in contracts.values() if contract.layer != "bronze"}
     for table in file.tables:
         _known(path, f"tables.{table}", table, judged, "table with a Silver or Gold contract")
-    _check_mode(path, file.schema_contracts)
-    for table in file.schema_contracts.required_tables:
-        _known(path, "schema_contracts.required_tables", table, judged, "table with a Silver or Gold contract")
+    _check_required(path, file.schema_contracts, contracts)
     _validated(path, "defaults", TableLimits, file.defaults)
     tables = {}
     for table, contract in judged.items():
-        limits = _validated(path, f"tables.{table}", TableLimits, _merged(file.defaults, file.tables.get(table, {})))
+        given = file.tables.get(table) or {}
+        promised = _promised(path, contract, given) if file.schema_contracts.enabled else {}
+        merged = _merged(_merged(file.defaults, promised), given)
+        limits = _validated(path, f"tables.{table}", TableLimits, merged)
         _check(path, f"tables.{table}", limits, contract)
         tables[contract.name] = limits
     return Limits(tables, file.schema_contracts, file.timeout)
 
 
-def _check_mode(path: Path, block: SchemaContracts) -> None:
-    """Only what is served may be asked for: a row is held to its contract, or refused."""
-    if not block.enabled:
-        raise ConfigurationError(f"{path}: schema_contracts.enabled: rows are always held to contracts; set it to true")
-    if block.validation_mode != "strict":
-        raise ConfigurationError(f"{path}: schema_contracts.validation_mode: only strict is served; set it to strict")
+def _check_required(path: Path, block: SchemaContracts, contracts: Contracts) -> None:
+    known = {contract.table: contract for contract in contracts.values()}
+    for table in block.required_tables:
+        if table not in known:
+            layer, _, name = table.rpartition(".")
+            place = f"{layer or '<layer>'}/{name}.yaml"
+            raise ConfigurationError(
+                f"{path}: schema_contracts.required_tables: {table} has no contract{_hint(table, list(known))}; "
+                f"write {place} below schema_contracts.contracts_path"
+            )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            values = yaml.load(stream, UniqueKeys) or {}  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: cannot read the gate's limits: {error.strerror}; set `dq` to their file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{path}: expected keys and values at the top, such as `defaults:` and `tables:`")
-    return values
+def _promised(path: Path, contract: Contract, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the contract promises, as limits; what it promises is said there alone.
+
+    Raises:
+        ConfigurationError: the table's block of `dq.yaml` says it too.
+    """
+    promise = contract.promise
+    told: dict[str, dict[str, Any]] = {
+        "freshness": {} if promise.max_age is None else {"max_age": promise.max_age, "column": promise.of},
+        "volume": {name: rows for name in ("min_rows", "max_rows") if (rows := getattr(promise, name)) is not None},
+    }
+    for block, limits in told.items():
+        mine = given.get(block, {})
+        twice = [block] if limits and mine is None else [f"{block}.{key}" for key in limits if key in (mine or {})]
+        if twice:
+            raise ConfigurationError(
+                f"{path}: tables.{contract.table}.{twice[0]}: the contract of {contract.table} promises it already; "
+                "say it in one of the two"
+            )
+    return {block: limits for block, limits in told.items() if limits}
 
 
 def _validated(path: Path, above: str, block: type[_B], values: Any) -> _B:
