@@ -28,6 +28,8 @@ class Problem:
     file: str
     said: str
     line: int | None = None
+    table: str = ""
+    """The bare name of the table that it is about, if it is about one."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.said}"
@@ -50,7 +52,7 @@ class _Findings:
     problems: list[Problem] = field(default_factory=list)
 
     def say(self, place: Place, said: str) -> None:
-        self.problems.append(Problem(self.file.shown, said, self.file.line(place)))
+        self.problems.append(Problem(self.file.shown, said, self.file.line(place), self.file.stem))
 
 
 def load_contracts(location: Path | str, aws: AwsSettings | None = None) -> Contracts:
@@ -80,7 +82,7 @@ def read_contracts(files: Sequence[ContractFile]) -> Read:
             continue
         if taken := contracts.get(contract.name):
             said = f"the name {contract.name} is taken by {taken.table}; choose another"
-            problems.append(Problem(file.shown, said, file.line(("schema", 0, "name"))))
+            problems.append(Problem(file.shown, said, file.line(("schema", 0, "name")), file.stem))
             continue
         contracts[contract.name], of[contract.name] = contract, file
     for name, contract in contracts.items():
@@ -90,8 +92,11 @@ def read_contracts(files: Sequence[ContractFile]) -> Read:
     return Read(contracts, of, problems)
 
 
-def read_contract(file: ContractFile) -> tuple[Contract | None, list[Problem]]:
-    """Make a contract of one file, as far as it can be read, and say everything that is wrong with it alone."""
+def read_contract(file: ContractFile, *, named: bool = True) -> tuple[Contract | None, list[Problem]]:
+    """Make a contract of one file, as far as it can be read, and say everything that is wrong with it alone.
+
+    One that lies among others is `named` like its table; any other may have any name.
+    """
     found = _Findings(file)
     try:
         document: Any = parsed(file)
@@ -109,7 +114,10 @@ def read_contract(file: ContractFile) -> tuple[Contract | None, list[Problem]]:
         count = len(document.get("schema") or [])
         found.say(("schema",), f"schema has {count} entries, but a contract describes one table")
         return None, found.problems
-    return _contract(file, document, table, found), found.problems
+    contract = _contract(file, document, table, found)
+    if named and contract.name and contract.name != file.stem:
+        found.say(("schema", 0, "name"), f"schema[0].name is {contract.name}, but the file is named {file.stem}")
+    return contract, found.problems
 
 
 def _contract(file: ContractFile, document: Node, table: Node, found: _Findings) -> Contract:
@@ -171,11 +179,6 @@ def _ordered(properties: list[Node], flag: str, position: str, found: _Findings)
 
 
 def _check_roles(contract: Contract, found: _Findings) -> None:
-    if contract.name and contract.name != found.file.stem:
-        found.say(
-            ("schema", 0, "name"),
-            f"schema[0].name is {contract.name}, but the file is named {found.file.stem}",
-        )
     for number, column in enumerate(contract.column_names):
         if column in contract.column_names[:number]:
             place = ("schema", 0, "properties", number)

@@ -44,10 +44,10 @@ def typed(rows: DataFrame, contract: Contract) -> DataFrame:
         return rows.select(*contract.column_names)
     values, texts = [], {name: F.col(name) for name in kept if name.startswith(RAW)}
     for column in contract.columns:
-        value, fits = F.col(column.name), _fits(held[column.name], column.type)
+        value, lossless = F.col(column.name), fits(held[column.name], column.type)
         cast = value if held[column.name].simpleString() == column.type else value.try_cast(column.type)
         lost = value.isNotNull() & cast.isNull()
-        if not fits:
+        if not lossless:
             text = F.when(lost, value.cast("string"))
             told = texts.get(RAW + column.name)
             texts[RAW + column.name] = (text if told is None else F.coalesce(told, text)).alias(RAW + column.name)
@@ -95,7 +95,7 @@ def differences(
     return found
 
 
-def _fits(held: DataType, wanted: str) -> bool:
+def fits(held: DataType, wanted: str) -> bool:
     """Whether no value of the one type can be lost in the other (rounding a decimal is not a loss)."""
     name = held.simpleString()
     if name in (wanted, "void") or wanted == "string" or wanted in _WIDER.get(name, ()):
