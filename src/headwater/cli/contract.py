@@ -154,4 +154,4 @@ def _effects(effects: "Sequence[ChangeEffect]") -> list[str]:
                 for broken in effect.breaks
             ]
     broken = sum(effect.breaking for effect in effects)
-    return [*lines, "", f"{len(effects)} changes, {broken} of them breaking"]
+    return [*lines, "", f"{len(effects)} {'change' if len(effects) == 1 else 'changes'}, {broken} of them breaking"]

@@ -132,9 +132,9 @@ def _of_values(was: Column, now: Column) -> Iterator[_Found]:
             said = f"only {', '.join(now.allowed)} now" if now.allowed else "any value now"
             yield name, "allowed values", f"{name} allows {said}", "always" if now.allowed else "readers"
         else:
-            parts = [f"no longer {', '.join(less)}"] if less else []
-            parts += [f"also {', '.join(more)}"] if more else []
-            yield name, "allowed values", f"{name} allows {' and '.join(parts)}", "always" if less else "readers"
+            parts = [f"no longer allows {', '.join(less)}"] if less else []
+            parts += [f"also allows {', '.join(more)}"] if more else []
+            yield name, "allowed values", f"{name} {' and '.join(parts)}", "always" if less else "readers"
     if was.bounds != now.bounds:
         said = f"{' and '.join(was.bounds) or 'unbounded'} -> {' and '.join(now.bounds) or 'unbounded'}"
         yield name, "range", f"{name}: {said}", "readers" if _is_loosened(was, now) else "always"

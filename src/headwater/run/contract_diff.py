@@ -80,7 +80,7 @@ class ContractDiff:
         altered = self._altered(change, name)[name]
         expected = {column for column, _ in differences(self.before[name], held)}
         found = [(column, did) for column, did in differences(altered, held) if column not in expected]
-        return [Broken(change.table, change.column, f"its own function {did}") for _, did in found]
+        return [Broken(change.table, None, f"cannot be made as it is: its function {did}") for _, did in found]
 
     def _reached(self, change: Change, name: str) -> _Columns:
         """Every column that the change reaches: what is made from it, and what is made from that."""
@@ -104,14 +104,19 @@ class ContractDiff:
             try:
                 now = self.trials.returned(reader, altered)
             except Failed as failed:
+                why = "needs it" if change.kind == "removed" else f"fails with it: {failed}"
                 for column in self._columns_from(reader, {(name, change.column)}):
-                    found[reader, column] = f"cannot be computed any more: {failed}"
+                    found[reader, column] = f"{why}; its table cannot be computed any more"
                 continue
             contract = self.before[reader]
             for column, did in differences(contract, now):
                 if (column, did) not in differences(contract, was):
                     found[reader, column] = f"its function {did}"
             found.update(_refusing(contract, was, now))
+            for check in contract.conserved:
+                wrong = self.trials.is_answered(check.query, contract, altered)
+                if wrong and not self.trials.is_answered(check.query, contract, self.before):
+                    found[reader, None] = f"cannot be asked for its {check.name}: {wrong}"
 
     def _by_lineage(self, change: Change, name: str, found: _Columns) -> None:
         """Who reads the changed column (or, for the whole table, the table) at all."""
@@ -121,7 +126,7 @@ class ContractDiff:
                 start = {(name, change.column)}
                 columns = self._columns_from(reader, start) if change.column else [None]
                 for column in columns:
-                    found.setdefault((reader, column), f"is made from {origin}")
+                    found.setdefault((reader, column), _made(origin, column, of_column=change.column is not None))
         for child, contract in self.before.items():
             for key in contract.foreign_keys:
                 if key.parent == name and change.column in (None, key.parent_column):
@@ -135,14 +140,14 @@ class ContractDiff:
             for reader, function in self.functions.items():
                 if reader not in self.before:
                     continue
-                for (table, column), how in fresh.items():
+                for table, column in fresh:
                     if table not in function.inputs:
                         continue
                     through = self.before[table].table + (f".{column}" if column else "")
                     columns = self._columns_from(reader, {(table, column)}) if column else [None]
                     for each in columns:
                         if (reader, each) not in found:
-                            reached.setdefault((reader, each), f"is made from {through}, which {how}")
+                            reached.setdefault((reader, each), _made(through, each, of_column=column is not None))
             found.update(reached)
             fresh = reached
 
@@ -208,3 +213,9 @@ def _refusing(contract: Contract, was: Mapping[str, DataType], now: Mapping[str,
         for name, kind in types.items()
         if fits(was[name], kind) and not fits(now[name], kind)
     }
+
+
+def _made(origin: str, column: str | None, *, of_column: bool) -> str:
+    """That something is made from what changed; and where a column's readers are known by their table alone, that too."""
+    unknown = of_column and column is None
+    return f"is made from {origin}" + ("; in which columns, its function's plan does not tell" if unknown else "")
