@@ -12,7 +12,7 @@ from headwater.cli.session import Session, common_options, nearest
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from headwater.contracts import Contracts
+    from headwater.contracts import Contracts, Layer
     from headwater.contracts.odcs import Problem
     from headwater.run.contract_check import ContractCheck
     from headwater.run.contract_diff import ChangeEffect
@@ -155,3 +155,53 @@ def _effects(effects: "Sequence[ChangeEffect]") -> list[str]:
             ]
     broken = sum(effect.breaking for effect in effects)
     return [*lines, "", f"{len(effects)} {'change' if len(effects) == 1 else 'changes'}, {broken} of them breaking"]
+
+
+@contract.command(short_help="Draft a contract from a source's data.")
+@click.argument("table", metavar="SOURCE.TABLE")
+@click.option(
+    "--rows", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="Rows to read at most."
+)
+@click.option(
+    "--layer",
+    type=click.Choice(["bronze", "silver"]),
+    default="silver",
+    show_default=True,
+    help="Bronze says columns and types; Silver also rules on values.",
+)
+@click.option("--write", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.option("--json", "as_json", is_flag=True, help="The contract as a JSON document.")
+@common_options
+@click.pass_obj
+def infer(
+    session: Session, table: str, rows: int, layer: "Layer", write: Path | None, force: bool, as_json: bool
+) -> None:
+    """Draft a contract from rows of SOURCE.TABLE, read as a run would: snowflake.ORDERS, redshift.customer_behavior,
+    salesforce.Lead, kafka.user_events, s3.erp-export/inventory, fx_vendor.rates.
+
+    A guess, for somebody to read: its status is draft, which no run accepts. What looks personal or sensitive by its
+    name or its values is classified, and none of its values are in the draft.
+    """
+    from headwater.contracts.draft import Drafted, draft
+    from headwater.extract.sampled import sampled
+
+    if write is not None and write.exists() and not force:
+        raise ConfigurationError(f"{write} is there already; --force overwrites it")
+    sample = sampled(session.settings, table, rows)
+    name = sample.bronze if layer == "bronze" else sample.name
+    if not sample.rows.column_names:
+        raise ConfigurationError(f"{table} shows no columns: there is nothing to draft a contract from")
+    text = draft(Drafted(layer, name, f"{layer}/{sample.path if layer == 'bronze' else name}", table, sample.rows))
+    if as_json:
+        import yaml
+
+        text = json.dumps(yaml.safe_load(text), ensure_ascii=False, default=str) + "\n"
+    if write is None:
+        click.echo(text, nl=False)
+        return
+    write.parent.mkdir(parents=True, exist_ok=True)
+    write.write_text(text, encoding="utf-8")
+    click.echo(
+        f"{write}: {len(sample.rows.column_names)} columns out of {sample.rows.num_rows:,} rows; its status is draft"
+    )

@@ -105,6 +105,7 @@ class Contract:
     marks a version as the deletion of its key; Bronze keeps it, a Silver function returns it and Silver does not.
     `required` on a Bronze column means that the source must have it; anywhere else, that no row lacks a value. One that
     is `partial` tells only some of the table's columns. Of one that is not `held`, only what tells rows apart is judged.
+    `at_source` is what the source calls a Bronze table, where its extractor does not know.
     """
 
     layer: Layer
@@ -123,6 +124,7 @@ class Contract:
     promise: Promise = Promise()
     partial: bool = False
     held: bool = True
+    at_source: str | None = None
 
     @property
     def table(self) -> str:

@@ -1,8 +1,9 @@
 """Events of Kafka topics: orders_events, user_events, inventory_updates."""
 
+import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from json.encoder import encode_basestring
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.config import KafkaSettings
-from headwater.contracts import Contract
+from headwater.contracts import Column, Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
 from headwater.extract.base_extractor import Extractor, OffsetRange, Partition, Position, Reject, credential, setting
 from headwater.extract.from_text import reject_batch
@@ -47,6 +48,7 @@ class KafkaConsumer(Extractor):
     """
 
     source = "kafka"
+    places = TOPICS
     by_cursor = False
     unseen = "messages that the topic's retention removed before they were read"
     row_id = "_row_id"
@@ -55,7 +57,7 @@ class KafkaConsumer(Extractor):
         self._settings = settings
         self._secret = dict(secret or {})
         self._contract = contract
-        self._topic = TOPICS[contract.name]
+        self._topic = self.place_of(contract)
         self._idle: list[_Connection] = []
         """Connections that are open and not in use: a login takes as long as a hundred thousand messages."""
 
@@ -110,7 +112,30 @@ class KafkaConsumer(Extractor):
                 if refused:
                     reject(_rejects(messages, refused))
                 if good:
-                    yield self._batch(partition.partition, parsed, [messages[row] for row in good])
+                    told = self._contract.column_names
+                    yield self._batch(partition.partition, parsed, [messages[row] for row in good], told)
+
+    def sample(self, rows: int) -> pa.Table:
+        """The newest messages of each partition: the fields of their JSON as text, and where each message stands."""
+        from headwater.extract.json_messages import JsonMessages
+
+        found = []
+        with self._connected() as connection:
+            marks = connection.watermarks()
+            share = max(rows // max(len(marks), 1), 1)
+            for partition, (low, high) in sorted(marks.items()):
+                if low < high:
+                    wanted = OffsetRange(self._topic, partition, max(low, high - share), high)
+                    found += [(partition, messages) for messages in connection.messages(wanted)]
+        names = list(dict.fromkeys(name for _, messages in found for name in _fields(messages)))
+        columns = [Column(name, "string") for name in names]
+        batches = []
+        with JsonMessages(columns) as parser:
+            for partition, messages in found:
+                parsed, good, _ = parser.parse([message.value() for message in messages])
+                told = [*names, *sorted(_OWN_COLUMNS)]
+                batches.append(self._batch(partition, parsed, [messages[row] for row in good], told))
+        return pa.Table.from_batches(batches) if batches else pa.table({})
 
     def _start(self, partition: int, recorded: int | None, low: int, high: int) -> int:
         place = f"{self._topic}[{partition}]"
@@ -129,7 +154,9 @@ class KafkaConsumer(Extractor):
             )
         return recorded
 
-    def _batch(self, partition: int, parsed: dict[str, pa.Array], messages: list["Message"]) -> pa.RecordBatch:
+    def _batch(
+        self, partition: int, parsed: dict[str, pa.Array], messages: list["Message"], told: Sequence[str]
+    ) -> pa.RecordBatch:
         offsets = pa.array([message.offset() for message in messages], pa.int64())
         columns = parsed | {
             "kafka_key": _keys([message.key() for message in messages]),
@@ -139,7 +166,7 @@ class KafkaConsumer(Extractor):
             "kafka_headers": _all_headers([message.headers() for message in messages]),
             "_row_id": pc.binary_join_element_wise(str(partition), offsets.cast(pa.string()), ":"),
         }
-        names = [*self._contract.column_names, "_row_id"]
+        names = [*told, "_row_id"]
         return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
 
     def close(self) -> None:
@@ -426,3 +453,14 @@ def _rejects(messages: list["Message"], refused: Mapping[int, str]) -> pa.Record
         [refused[row] for row in rows],
         [messages[row].value() or b"" for row in rows],
     )
+
+
+def _fields(messages: list["Message"]) -> Iterator[str]:
+    """The names of the fields of messages that are JSON objects."""
+    for message in messages:
+        try:
+            told = json.loads(message.value() or b"null")
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            yield from told

@@ -56,13 +56,14 @@ class RedshiftExtractor(Extractor):
     """
 
     source = "redshift"
+    places = TABLES
 
     def __init__(self, settings: RedshiftSettings, secret: Mapping[str, str], contract: Contract) -> None:
         """`secret` has `user` and `password`."""
         self._settings = settings
         self._secret = secret
         self._schema = setting(self.source, "schema", settings.schema)
-        self._table = TABLES[contract.name]
+        self._table = self.place_of(contract)
         self._place = f"{self._schema}.{self._table}"
         self._cursor_column = contract.cursor or ""
         self._shape = BronzeShape(self.source, self._place, contract)
@@ -113,6 +114,14 @@ class RedshiftExtractor(Extractor):
             with connection.cursor() as cursor:
                 for rows in _in_batches(cursor.stream(chosen, bounds, size=_FETCH_ROWS)):
                     yield self._shape.cast(_batch(list(found), rows), reject)
+
+    def sample(self, rows: int) -> pa.Table:
+        """The columns as Redshift types them; what Arrow has no type for is text."""
+        with self._connection() as connection:
+            cursor = connection.execute(self._query("SELECT * FROM {table} LIMIT %s"), (rows,))
+            names = [column.name for column in cursor.description or []]
+            told = cursor.fetchall()
+        return pa.table({name: _natural([row[place] for row in told]) for place, name in enumerate(names)})
 
     def _columns(self, connection: "Connection[Any]") -> dict[str, str]:
         described = connection.execute(self._query("SELECT * FROM {table} LIMIT 0")).description or []
@@ -190,6 +199,13 @@ class RedshiftExtractor(Extractor):
         if state[:2] in _PASSING or (not state and isinstance(error, psycopg.OperationalError)):
             return SourceUnavailable(self.source, f"Redshift broke off while reading {self._place}: {text}")
         return SourceRejected(self.source, f"Redshift refused the query on {self._place}: {text}")
+
+
+def _natural(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _between(start: datetime | None, end: datetime) -> tuple[str, tuple[datetime, ...]]:

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - queries are put together from the contract's and the object's own names
 
 import io
+import json
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
@@ -87,13 +88,14 @@ class SalesforceExtractor(Extractor):
     """
 
     source = "salesforce"
+    places = OBJECTS
     unseen = "records committed later than the overlap, versions soon replaced"
 
     def __init__(self, settings: SalesforceSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
         self._settings = settings
         self._secret = dict(secret or {})
         self._contract = contract
-        self._object = OBJECTS[contract.name]
+        self._object = self.place_of(contract)
 
     def check(self) -> str:
         with self._session() as session:
@@ -146,6 +148,16 @@ class SalesforceExtractor(Extractor):
                     rows = shape.cast(batch, reject)
                     if rows.num_rows:
                         yield rows
+
+    def sample(self, rows: int) -> pa.Table:
+        """Every field that the app's user may see, as text; columns are named as Bronze names them."""
+        with self._session() as session:
+            fields = {snake_case(name): name for name in session.field_names(self._object)}
+            records: list[dict[str, Any]] = []
+            for page in session.pages(f"SELECT {', '.join(fields.values())} FROM {self._object} LIMIT {int(rows)}"):
+                records += page
+        plain = [{field: _simple(record.get(field)) for field in fields.values()} for record in records]
+        return pa.Table.from_batches([_from_records(plain, fields)])
 
     def _session(self) -> "SalesforceSession":
         from headwater.extract.salesforce_api import SalesforceSession
@@ -204,6 +216,11 @@ def _from_records(records: list[dict[str, Any]], fields: Mapping[str, str]) -> p
         for column, field in fields.items()
     }
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _simple(value: Any) -> Any:
+    """A value as it is, or the JSON of one that has fields of its own, such as an address."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _text(value: Any) -> str | None:
