@@ -5,8 +5,10 @@ Values of columns that look personal or sensitive are never written into it.
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
@@ -28,15 +30,17 @@ _PERSONAL: Final = (
 
 _EMAIL: Final = r"^\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*$"
 _PHONE: Final = r"^\s*(\+|\(0|00)[\d ()./-]{7,}\s*$"
-_WHOLE: Final = r"^-?(0|[1-9]\d{0,17})$"
-_DECIMAL: Final = r"^-?(0|[1-9]\d{0,27})(\.\d{1,10})?$"
-_DATE: Final = r"^\d{4}-\d\d-\d\d$"
-_INSTANT: Final = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?$"
 _SHARE: Final = re.compile(r"probability|percent|(^|_)(pct|share|ratio)")
 _CHANGED: Final = (r"modstamp", r"modified|changed|updated|as_of", r"event_(ts|time)|timestamp", r"created|_ts$|_at$")
 _NAMES_A_ROW: Final = re.compile(r"(^|_)(id|key|number|code|no|uuid)$")
 
 _FEW_VALUES, _ENOUGH_ROWS, _LONGEST_VALUE = 12, 20, 40
+_NEARLY_ALL: Final = 0.95
+"""So many of the values make a type, or a key: sources are not clean."""
+_LANDED: Final[dict[Layer, tuple[str, ...]]] = {"bronze": ("_",), "silver": ("_", "kafka_"), "gold": ("_",)}
+"""How columns begin that say where a row lay, and are no business of the layer."""
+_EXACT: Final = {"kafka_partition": "int"}
+"""Columns whose type is ours to choose."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class _Seen:
     values: pa.ChunkedArray
     classification: str | None
     nulls: int
+    misfits: int
     distinct: int
     common: Sequence[str] = field(default_factory=tuple)
 
@@ -67,13 +72,20 @@ class _Seen:
     def is_whole_and_distinct(self) -> bool:
         return self.nulls == 0 and len(self.values) > 0 and self.distinct == len(self.values)
 
+    @property
+    def tells_rows_apart(self) -> bool:
+        """By its name and nearly always: a source repeats a row's versions, and loses a key now and then."""
+        named = _NAMES_A_ROW.search(self.name) is not None and self.classification is None
+        return named and self.distinct >= _NEARLY_ALL * len(self.values) > 0
+
 
 def draft(of: Drafted) -> str:
     """The text of a contract file. Its status is draft, so that it counts only once somebody has read it.
 
     In Bronze it says the columns and types; rules on values are for Silver and Gold.
     """
-    seen = [_seen(name, of.rows[name]) for name in of.rows.column_names if not name.startswith("_")]
+    names = [name for name in of.rows.column_names if not name.startswith(_LANDED[of.layer])]
+    seen = [_seen(name, of.rows[name]) for name in names]
     key = _key(of.rows, seen)
     cursor = next(_cursors(seen), None)
     table: dict[str, Any] = {
@@ -114,7 +126,7 @@ def _property(seen: _Seen, key: Sequence[str], of: Drafted) -> dict[str, Any]:
         "physicalType": seen.type,
         "description": _described(seen, of.rows.num_rows),
     }
-    if seen.nulls == 0 and of.rows.num_rows:
+    if seen.nulls == seen.misfits == 0 and of.rows.num_rows:
         told["required"] = True
     if seen.name in key:
         told |= {"primaryKey": True, "primaryKeyPosition": key.index(seen.name) + 1}
@@ -141,11 +153,19 @@ def _property(seen: _Seen, key: Sequence[str], of: Drafted) -> dict[str, Any]:
 def _described(seen: _Seen, rows: int) -> str:
     """What was seen of it; of classified columns no value."""
     missing = f"missing in {seen.nulls / rows:.1%}" if seen.nulls else "never missing"
-    told = f"Seen: {missing}, {seen.distinct:,} different values"
+    told = f"Seen: {missing}, {seen.distinct:,} different {'value' if seen.distinct == 1 else 'values'}"
+    told += f", {seen.misfits:,} that are no {seen.type}" if seen.misfits else ""
     if seen.classification is None and seen.distinct and seen.type not in ("string", "boolean", "binary"):
-        least, most = (pc.min_max(seen.values)[end].as_py() for end in ("min", "max"))
+        least, most = (_shown(pc.min_max(seen.values)[end].as_py()) for end in ("min", "max"))
         told += f", from {least} to {most}"
     return f"{told}."
+
+
+def _shown(value: Any) -> str:
+    """A number or an instant as people write it."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
 
 
 def _limits(seen: _Seen) -> dict[str, Any]:
@@ -164,10 +184,12 @@ def _limits(seen: _Seen) -> dict[str, Any]:
 
 def _seen(name: str, told: pa.ChunkedArray) -> _Seen:
     spark, values = _typed(told)
-    classification = _classified(name, values)
+    empty = pc.sum(pc.equal(pc.utf8_trim_whitespace(told), "")).as_py() if pa.types.is_string(told.type) else 0
+    nulls = told.null_count + (empty or 0)
     distinct = pc.count_distinct(values, mode="only_valid").as_py()
-    seen = _Seen(name, spark, values, classification, values.null_count, distinct)
-    return _Seen(name, spark, values, classification, values.null_count, distinct, _common(seen))
+    misfits = values.null_count - nulls
+    seen = _Seen(name, _EXACT.get(name, spark), values, _classified(name, values), nulls, misfits, distinct)
+    return replace(seen, common=_common(seen))
 
 
 def _common(seen: _Seen) -> Sequence[str]:
@@ -207,38 +229,60 @@ def _as_text(told: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _of_text(told: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray]:
-    """What text spells in every row; an empty one is none."""
+    """What nearly all texts spell, null for the others; an empty one is none."""
     trimmed = pc.utf8_trim_whitespace(told)
     text = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
     if text.null_count == len(text):
         return "string", text
-    if _all(text, r"^(?i:true|false)$"):
-        return "boolean", pc.cast(pc.utf8_lower(text), pa.bool_())
-    if _all(text, _WHOLE):
-        return "bigint", pc.cast(text, pa.int64())
-    if _all(text, _DECIMAL):
-        fraction = pc.replace_substring_regex(text, r"^[^.]*\.?", "")
-        scale = pc.max(pc.utf8_length(fraction)).as_py()
-        return _decimal(18 + scale, scale), pc.cast(text, pa.decimal128(38, 10))
-    for pattern, spark, arrow in ((_DATE, "date", pa.date32()), (_INSTANT, "timestamp", pa.timestamp("us", tz="UTC"))):
-        if _all(text, pattern):
-            zoned = pc.match_substring_regex(text, r"(Z|[+-]\d\d:?\d\d)$")
-            spelled = text if spark == "date" else pc.if_else(zoned, text, pc.binary_join_element_wise(text, "Z", ""))
+    for pattern, cast in _SPELLED:
+        matches = pc.match_substring_regex(text, pattern)
+        if pc.mean(matches).as_py() >= _NEARLY_ALL:
             try:
-                return spark, pc.cast(spelled, arrow)
+                return cast(pc.if_else(matches, text, pa.scalar(None, pa.string())))
             except pa.ArrowInvalid:
-                break
+                break  # 2024-02-30 looks like a date and is none
     return "string", text
+
+
+def _boolean(text: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray]:
+    return "boolean", pc.cast(pc.utf8_lower(text), pa.bool_())
+
+
+def _whole(text: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray]:
+    return "bigint", pc.cast(text, pa.int64())
+
+
+def _fraction(text: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray]:
+    values = pc.cast(text, pa.decimal128(38, 10))
+    fractions = pc.replace_substring_regex(pc.cast(values, pa.string()), r"^[^.]*\.|0+$", "")
+    scale = pc.max(pc.utf8_length(fractions)).as_py()
+    return _decimal(16 + scale, scale), values
+
+
+def _date(text: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray]:
+    return "date", pc.cast(text, pa.date32())
+
+
+def _instant(text: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray]:
+    zoned = pc.match_substring_regex(text, r"(Z|[+-]\d\d:?\d\d)$")
+    spelled = pc.if_else(zoned, text, pc.binary_join_element_wise(text, "Z", ""))
+    return "timestamp", pc.cast(spelled, pa.timestamp("us", tz="UTC"))
+
+
+_SPELLED: Final[tuple[tuple[str, Callable[[pa.ChunkedArray], tuple[str, pa.ChunkedArray]]], ...]] = (
+    (r"^(?i:true|false)$", _boolean),
+    (r"^-?(0|[1-9]\d{0,17})$", _whole),
+    (r"^-?(0|[1-9]\d{0,15})(\.\d{1,10})?([eE]\d{1,2})?$", _fraction),
+    (r"^\d{4}-\d\d-\d\d$", _date),
+    (r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?$", _instant),
+)
+"""What text may spell, the narrower first: a leading zero makes a number a name."""
 
 
 def _decimal(precision: int, scale: int) -> str:
     """A decimal with room to grow."""
     after = max(scale, 4)
     return f"decimal({min(38, max(20, precision - scale + after))},{after})"
-
-
-def _all(text: pa.ChunkedArray, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
 
 
 def _classified(name: str, values: pa.ChunkedArray) -> str | None:
@@ -261,10 +305,12 @@ def _names_rows(seen: _Seen, rows: int) -> bool:
 
 def _key(rows: pa.Table, seen: Sequence[_Seen]) -> tuple[str, ...]:
     """The column that tells the rows apart, by its name if several do; or else the first two or three that do together."""
+    if {"kafka_partition", "kafka_offset"} <= {each.name for each in seen}:
+        return "kafka_partition", "kafka_offset"
     able = [each for each in seen if each.type in ("string", "bigint", "int") and each.classification is None]
-    alone = [each.name for each in able if each.is_whole_and_distinct]
-    if named := [name for name in alone if _NAMES_A_ROW.search(name)] or alone[:1]:
-        return (named[0],)
+    alone = [each.name for each in able if each.tells_rows_apart]
+    if alone := alone or [each.name for each in able if each.is_whole_and_distinct]:
+        return (alone[0],)
     parts = [
         each.name
         for each in seen

@@ -52,7 +52,7 @@ class FXRatesExtractor(Extractor):
     def __init__(self, settings: FxVendorSettings, secret: Mapping[str, str], contract: Contract) -> None:
         """`secret` has `api_key`."""
         self._base_url = setting(self.source, "base_url", settings.base_url).rstrip("/")
-        self._path = self.place_of(contract)
+        self._path = f"/{self.place_of(contract).lstrip('/')}"
         self._place = f"{self._base_url}{self._path}"
         self._secret = secret
         self._shape = BronzeShape(self.source, self._place, contract)
