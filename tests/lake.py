@@ -14,6 +14,7 @@ from tests.frames import at
 
 from headwater.config import Settings, load_settings
 from headwater.contracts import Contract, Contracts
+from headwater.contracts.schema_contracts import SchemaContracts, in_force
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
@@ -27,7 +28,7 @@ from headwater.run.events import Observer
 from headwater.run.mirror import Mirror
 from headwater.run.report import TableReport
 from headwater.run.sources import Sources
-from headwater.run.tables import lake_table
+from headwater.run.tables import EVIDENCE, lake_table
 from headwater.state import Holder, Leases, open_store
 from headwater.transform.table import load_tables
 
@@ -71,10 +72,20 @@ class Told(Extractor):
 class Lake:
     """Runs single steps of a run over a lake of its own."""
 
-    def __init__(self, folder: Path, spark: SparkSession, contracts: Contracts, *observers: Observer) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spark: SparkSession,
+        contracts: Contracts,
+        *observers: Observer,
+        schema_contracts: SchemaContracts | None = None,
+    ) -> None:
+        limits, settings = load_limits(PROJECT / "config" / "dq.yaml", contracts), _settings(folder)
+        if schema_contracts is not None:
+            limits = dataclasses.replace(limits, schema_contracts=schema_contracts)
+            contracts = in_force(contracts, schema_contracts)
         self.folder, self.contracts = folder, contracts
         self.engine = EmbeddedEngine(Place(str(folder / "lake")), spark)
-        limits, settings = load_limits(PROJECT / "config" / "dq.yaml", contracts), _settings(folder)
         emit, store, began = emitter(observers), open_store(settings), at("2024-11-01")
         mirror, holder = Mirror(store, emit), Holder.here("run-0", began)
         leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
@@ -124,6 +135,10 @@ class Lake:
         place = quarantine_table(self.contracts[table])
         head = self.engine.head(place)
         return [] if head is None else self.engine.read(place, head.version).toArrow().to_pylist()
+
+    def evidence(self) -> list[dict[str, Any]]:
+        head = self.engine.head(EVIDENCE)
+        return [] if head is None else self.engine.read(EVIDENCE, head.version).toArrow().to_pylist()
 
     def _next(self, until: str) -> Context:
         self._runs += 1

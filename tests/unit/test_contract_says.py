@@ -131,7 +131,7 @@ def own(role: str, name: str) -> Edit:
         ("silver.orders", set_in("status", quality=[RULE], enum=[{"value": "A"}]), "the allowed values are said twice"),
         ("silver.orders", set_in("status", primaryKeyPosition=2), "status.primaryKeyPosition without primaryKey: true"),
         ("silver.orders", set_in("status", primaryKey=True, primaryKeyPosition=1), "order_id, status share a place"),
-        ("silver.orders", set_in("status", relationships=[{"to": "a.b.c"}]), "status.relationships: a.b.c should read table.column"),
+        ("silver.orders", set_in("status", relationships=[{"to": "a.b.c"}]), "status.relationships: a.b.c should read"),
         ("silver.behavior", set_in("urls", items=INTS), "urls.items are int, but the"),
         ("silver.orders", set_in("order_id", primaryKey=False), "no column is primaryKey: Silver keeps one row for each key"),
         ("silver.orders", on_top(team=[{"username": "me"}]), "team.name is missing"),

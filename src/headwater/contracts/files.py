@@ -1,5 +1,6 @@
 """Where contracts lie: a folder here or on S3 with `bronze/`, `silver/` and `gold/`, a YAML file for each table."""
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def _on_s3(location: str, aws: AwsSettings) -> Iterator[ContractFile]:
     import obstore
     from obstore.exceptions import BaseError
 
-    root = location.rstrip("/")
+    root = f"s3://{location.removeprefix('s3://').rstrip('/')}"
     store = _store(root, aws)
     try:
         listed = [str(item["path"]) for page in obstore.list(store) for item in page]
@@ -109,7 +110,8 @@ def _on_s3(location: str, aws: AwsSettings) -> Iterator[ContractFile]:
                 layer, _, name = key.partition("/")
                 yield ContractFile(f"{root}/{key}", cast("Layer", layer), name.removesuffix(".yaml"), text)
     except (BaseError, OSError) as error:
-        told = str(error).strip().splitlines()[0][:300]
+        code = re.search(r"<Code>(\w+)</Code>", str(error))
+        told = code[1] if code else str(error).strip().splitlines()[0][:300]
         raise ConfigurationError(
             f"{location}: S3 does not show the contracts ({told}); check the bucket, `aws.region`, `aws.endpoint_url` and "
             "the right to list and read there"

@@ -1,5 +1,6 @@
 """`schema_contracts:` of `dq.yaml`: whether and how rows are held to contracts, where those lie, which must be there."""
 
+import difflib
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -61,9 +62,7 @@ def contracts_location(settings: Settings) -> str:
     try:
         block = SchemaContracts.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(["schema_contracts", *(str(part) for part in first["loc"])])
-        raise ConfigurationError(f"{settings.dq}: {key}: {first['msg']}") from error
+        raise ConfigurationError(f"{settings.dq}: {_explained(error)}") from error
     chosen = None if block.contracts_path is None else _absolute(block.contracts_path, settings)
     if chosen is not None and settings.contracts is not None and chosen.rstrip("/") != settings.contracts.rstrip("/"):
         raise ConfigurationError(
@@ -89,3 +88,13 @@ def in_force(contracts: Contracts, block: SchemaContracts) -> Contracts:
 
 def _absolute(location: str, settings: Settings) -> str:
     return location if "://" in location else str((settings.folder / Path(location).expanduser()).resolve())
+
+
+def _explained(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(["schema_contracts", *(str(part) for part in first["loc"])])
+    if first["type"] != "extra_forbidden":
+        return f"{key}: {first['msg']}"
+    near = difflib.get_close_matches(str(first["loc"][0]), SchemaContracts.model_fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SchemaContracts.model_fields)}"
+    return f"{key} is not known; {hint}"
