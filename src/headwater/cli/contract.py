@@ -71,7 +71,7 @@ def _checked(found: "ContractCheck") -> list[str]:
 
 def _problem(problem: "Problem") -> str:
     place = _near(problem.file) if problem.line is None else f"{_near(problem.file)}:{problem.line}"
-    return f"{place}: {problem.said}"
+    return f"{place}: {problem.said.replace(f'{Path.cwd()}/', '')}"
 
 
 def _near(file: str) -> str:
