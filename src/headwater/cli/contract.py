@@ -95,13 +95,14 @@ def diff(session: Session, before: str, after: str, as_json: bool) -> int:
     Exit codes: 0 nothing breaks, 1 something does, or may.
     """
     from headwater.engine.embedded import EmbeddedEngine
+    from headwater.object_store import Place
     from headwater.run.contract_diff import ContractDiff
     from headwater.run.trial import Trials
     from headwater.transform.table import load_tables
 
     was, now = _pair(session, before, after)
     functions = load_tables()
-    engine = EmbeddedEngine(str(session.settings.state / "contract-diff"))
+    engine = EmbeddedEngine(Place(str(session.settings.state / "contract-diff")))
     try:
         with Trials(engine.session, functions) as trials:
             effects = ContractDiff(trials, functions, was, now).effects()

@@ -4,25 +4,23 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import yaml
 
 from headwater.config import AwsSettings
 from headwater.contracts.contract import Layer
 from headwater.errors import ConfigurationError
-from headwater.object_store import s3_options
+from headwater.object_store import s3_store
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    pass
 
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 Place: TypeAlias = Sequence[str | int]
 """Where something stands in a document: keys and positions, from the outside in."""
 
-_TIMEOUT = timedelta(seconds=20)
 _AT_ONCE = 8
 
 
@@ -100,7 +98,9 @@ def _on_s3(location: str, aws: AwsSettings) -> Iterator[ContractFile]:
     from obstore.exceptions import BaseError
 
     root = f"s3://{location.removeprefix('s3://').rstrip('/')}"
-    store = _store(root, aws)
+    if not root.removeprefix("s3://"):
+        raise ConfigurationError(f"{location}: contracts_path names no bucket; write s3://<bucket>/<prefix>")
+    store = s3_store(root, aws)
     try:
         listed = [str(item["path"]) for page in obstore.list(store) for item in page]
         keys = [f"{layer}/{key}" for layer in LAYERS for key in sorted(_names(listed, layer))]
@@ -118,21 +118,6 @@ def _on_s3(location: str, aws: AwsSettings) -> Iterator[ContractFile]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{location}: a contract is not UTF-8 text: {error}") from error
-
-
-def _store(root: str, aws: AwsSettings) -> "S3Store":
-    from obstore.store import S3Store
-
-    bucket, _, prefix = root.removeprefix("s3://").partition("/")
-    if not bucket:
-        raise ConfigurationError(f"{root}: contracts_path names no bucket; write s3://<bucket>/<prefix>")
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=cast("Any", s3_options(aws)),
-        client_options={"timeout": _TIMEOUT, "allow_http": True},
-        retry_config={"max_retries": 4, "retry_timeout": _TIMEOUT},
-    )
 
 
 def _names(keys: Sequence[str], layer: Layer) -> list[str]:

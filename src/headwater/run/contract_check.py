@@ -12,6 +12,7 @@ from headwater.contracts.odcs import Problem, Read, read_contracts
 from headwater.contracts.schema_contracts import contracts_location, dq_document
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.extract import EXTRACTORS
+from headwater.object_store import Place
 from headwater.quality.limits import read_limits
 from headwater.quality.rules import rules
 from headwater.quality.typed import differences
@@ -51,7 +52,7 @@ def contract_check(settings: Settings, select: Sequence[str] = ()) -> ContractCh
     problems += [*_without_contract(read, functions, location), *_without_table(read, functions), *_of_sources(read)]
     chosen = [each for each in read.contracts.values() if not select or each.name in select]
     computed = [each.name for each in chosen if each.name in functions]
-    engine = EmbeddedEngine(str(settings.state / "contract-check"))
+    engine = EmbeddedEngine(Place(str(settings.state / "contract-check")))
     try:
         with Trials(engine.session, functions) as trials:
             for name in computed:
