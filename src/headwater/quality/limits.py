@@ -111,9 +111,10 @@ def read_limits(document: Mapping[str, Any], contracts: Contracts) -> tuple[Limi
     for table in file.tables:
         found += _known(f"tables.{table}", table, judged, "table with a Silver or Gold contract")
     found += _required(file.schema_contracts, contracts)
-    found += _validated("defaults", TableLimits, file.defaults)[1]
+    defaults, wrong = _validated("defaults", TableLimits, file.defaults)
+    found += wrong
     tables = {}
-    for table, contract in [] if found else judged.items():
+    for table, contract in () if defaults is None else judged.items():
         given = file.tables.get(table) or {}
         promised = _promised(contract) if file.schema_contracts.enabled else {}
         found += _said_twice(contract, promised, given)
