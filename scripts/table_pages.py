@@ -87,11 +87,7 @@ def _origin(contract: Contract, contracts: Contracts, functions: Mapping[str, Ta
 
 
 def _rules(contract: Contract, column: Column) -> str:
-    bounds = {
-        "at least": column.minimum, "at most": column.maximum, "more than": column.exclusive_minimum,
-        "less than": column.exclusive_maximum,
-    }  # fmt: skip
-    told = [f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None]
+    told = [*column.bounds, *column.lengths, *(["unique"] if column.unique else [])]
     told += [f"one of {', '.join(column.allowed)}"] if column.allowed else []
     told += [f"matches `{column.pattern}`"] if column.pattern else []
     keys = [key for key in contract.foreign_keys if key.column == column.name]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from tests.frames import at
 
 from headwater.config import Settings, load_settings
 from headwater.contracts import Contract, Contracts
+from headwater.contracts.schema_contracts import SchemaContracts, in_force
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
@@ -86,12 +88,16 @@ class Lake:
         contracts: Contracts,
         *observers: Observer,
         settings: Settings | None = None,
+        schema_contracts: SchemaContracts | None = None,
     ) -> None:
         """Without a session nothing but Bronze can be moved; `settings` are those of a config file without a word."""
-        self.folder, self.contracts = folder, contracts
-        self.engine = EmbeddedEngine(Place(str(folder / "lake")), spark)
         settings = settings or _settings(folder)
         limits = load_limits(PROJECT / "config" / "dq.yaml", contracts)
+        if schema_contracts is not None:
+            limits = dataclasses.replace(limits, schema_contracts=schema_contracts)
+            contracts = in_force(contracts, schema_contracts)
+        self.folder, self.contracts = folder, contracts
+        self.engine = EmbeddedEngine(Place(str(folder / "lake")), spark)
         emit, store, began = emitter(observers), open_store(settings), at("2024-11-01")
         mirror, holder = Mirror(store, emit), Holder.here("run-0", began)
         leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
@@ -144,6 +150,9 @@ class Lake:
         place = quarantine_table(self.contracts[table])
         head = self.engine.head(place)
         return [] if head is None else self.engine.read(place, head.version).toArrow().to_pylist()
+
+    def evidence(self) -> list[dict[str, Any]]:
+        return DeltaTable(str(self.folder / "lake" / "_dq_results")).to_pyarrow_table().to_pylist()
 
     def next_run(self, until: datetime) -> Context:
         """What a run at `until` works with."""

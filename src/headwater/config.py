@@ -215,7 +215,8 @@ class Settings(BaseModel):
     state: LocalPath = Field(default=Path(".headwater"), validate_default=True)
     lake: Location = Field(default=".headwater/lake", validate_default=True)
     state_store: Location | None = None
-    contracts: LocalPath = Field(default=Path("config/contracts"), validate_default=True)
+    contracts: Location | None = None
+    """An alias of `schema_contracts.contracts_path` in `dq.yaml`, which is where the place of the contracts is said."""
     dq: LocalPath = Field(default=Path("config/dq.yaml"), validate_default=True)
     sandbox: SandboxSettings | None = None
     secret_references: dict[str, Reference] = Field(default_factory=dict, alias="secrets")

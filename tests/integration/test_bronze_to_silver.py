@@ -1,6 +1,7 @@
 """What lands in Bronze becomes Silver: every row once, each with one end."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from tests.frames import at
 from tests.lake import Lake
 
 from headwater.contracts import Contracts
+from headwater.contracts.schema_contracts import SchemaContracts
 from headwater.errors import SourceUnavailable
+from headwater.run.report import TableReport
 
 pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
 
@@ -177,3 +180,80 @@ def test_without_a_change_of_its_inputs_a_table_is_left_alone(lake: Lake) -> Non
 
     assert lake.build("customers", until="2024-11-05").outcome == "unchanged"
     assert lake.version("customers") == version
+
+
+# --- how strictly rows are held to their contracts ---
+
+
+def held(tmp_path: Path, spark: SparkSession, contracts: Contracts, **block: Any) -> Lake:
+    """A lake where an order's status has a closed set of values, under this `schema_contracts:` block."""
+    columns = tuple(
+        replace(column, allowed=("PAID", "SHIPPED")) if column.name == "status" else column
+        for column in contracts["orders"].columns
+    )
+    stricter = {**contracts, "orders": replace(contracts["orders"], columns=columns)}
+    return Lake(tmp_path, spark, stricter, schema_contracts=SchemaContracts(**block))
+
+
+def told(lake: Lake) -> TableReport:
+    """A hundred orders, of which one has an unknown status, one a negative quantity and one an unknown customer."""
+    parents(lake)
+    good = [order(number, "2024-10-31") for number in range(1, 98)]
+    odd = [
+        order(98, "2024-10-31", status="LOST"),
+        order(99, "2024-10-31", quantity=-1),
+        order(100, "2024-10-31", customer_id="C9"),
+    ]
+    lake.land("snowflake_orders", *good, *odd, until="2024-11-01")
+    return lake.build("orders", until="2024-11-01")
+
+
+def failed(report: TableReport) -> list[tuple[str, str, float | None]]:
+    return [(check["rule"], check["severity"], check["observed"]) for check in report.checks if not check["success"]]
+
+
+def test_strict_quarantines_a_row_with_a_value_that_is_not_allowed(
+    tmp_path: Path, spark: SparkSession, contracts: Contracts
+) -> None:
+    lake = held(tmp_path, spark, contracts, validation_mode="strict")
+    report = told(lake)
+
+    assert (report.outcome, report.terms["accepted"], report.terms["quarantined"]) == ("committed", 97, 3)
+    assert sorted(row["reason"] for row in lake.quarantine("orders")) == [
+        "customer_id is not in customers",
+        "quantity is not at least 0",
+        "status is none of PAID, SHIPPED",
+    ]
+    assert failed(report) == []
+
+
+def test_loose_sets_the_field_to_null_and_warns_and_still_quarantines_what_a_row_cannot_do_without(
+    tmp_path: Path, spark: SparkSession, contracts: Contracts
+) -> None:
+    lake = held(tmp_path, spark, contracts, validation_mode="loose")
+    report = told(lake)
+
+    assert (report.outcome, report.terms["accepted"], report.terms["quarantined"]) == ("committed", 98, 2)
+    assert ("O98", None) in lake.rows("orders", "order_id", "status")
+    assert failed(report) == [("nulled:status:allowed", "warning", 1)]
+    [evidence] = [row for row in lake.evidence() if row["rule"] == "nulled:status:allowed"]
+    assert (evidence["severity"], evidence["observed"], evidence["success"]) == ("warning", 1, False)
+    assert "status is none of PAID, SHIPPED in 1 rows, where it was set to null" in evidence["detail"]
+
+    lake.land("snowflake_orders", order(101, "2024-11-01 10:00"), until="2024-11-02")
+    again = lake.build("orders", until="2024-11-02")
+    assert failed(again) == [], "what was warned of once is not new again"
+
+
+def test_a_lake_that_is_not_held_to_contracts_says_so_and_still_needs_keys(
+    tmp_path: Path, spark: SparkSession, contracts: Contracts
+) -> None:
+    lake = held(tmp_path, spark, contracts, enabled=False)
+    parents(lake)
+    rows = [order(number, "2024-10-31", quantity=-1, customer_id="C9", status="LOST") for number in range(99)]
+    lake.land("snowflake_orders", *rows, {**order(1, "2024-10-31"), "order_id": None}, until="2024-11-01")
+    report = lake.build("orders", until="2024-11-01")
+
+    assert (report.outcome, report.terms["accepted"], report.terms["quarantined"]) == ("committed", 99, 1)
+    assert [row["reason"] for row in lake.quarantine("orders")] == ["order_id is missing"]
+    assert failed(report) == [("contract:held", "warning", None)]

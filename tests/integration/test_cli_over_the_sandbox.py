@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+
+from headwater.contracts.standard import is_of_the_standard
 
 PROJECT = Path(__file__).parents[2]
 HEADWATER = Path(sys.prefix) / "bin" / "headwater"
@@ -112,3 +115,36 @@ def test_the_clock_moves_on_and_never_back(project: Path) -> None:
     assert after > before
     assert back.returncode == 1
     assert "never goes back" in back.stderr
+
+
+DRAFTED = {
+    "snowflake.ORDERS": "order_id",
+    "redshift.customer_behavior": "event_id",
+    "salesforce.Lead": "id",
+    "kafka.user_events": "event_id",
+    "s3.erp-export/inventory": "product_id",
+    "fx_vendor.rates": "date",
+}
+"""A table of each source, and a column of the key that its rows show."""
+
+
+@pytest.mark.parametrize("table", DRAFTED)
+def test_a_contract_is_drafted_from_a_tables_rows(project: Path, table: str, tmp_path: Path) -> None:
+    file = tmp_path / "draft.yaml"
+    written = headwater("contract", "infer", table, "--rows", "200", "--write", str(file), cwd=project)
+
+    assert written.returncode == 0, written.stderr
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert is_of_the_standard(document)
+    keys = [each["name"] for each in document["schema"][0]["properties"] if each.get("primaryKey")]
+    assert DRAFTED[table] in keys
+    again = headwater("contract", "infer", table, "--write", str(file), cwd=project)
+    assert again.returncode == 1
+    assert f"{file} is there already; --force overwrites it" in again.stderr
+
+
+def test_a_draft_of_a_table_that_is_not_there_says_so(project: Path) -> None:
+    nothing = headwater("contract", "infer", "snowflake.NOPE", cwd=project)
+
+    assert nothing.returncode == 1
+    assert "ETL_PROJECT_DB.RAW.NOPE does not exist" in nothing.stderr

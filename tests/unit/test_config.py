@@ -65,7 +65,6 @@ def test_an_empty_file_gives_the_defaults(project: Project) -> None:
     assert settings.engine == "embedded"
     assert settings.state == project.folder / ".headwater"
     assert settings.lake == str(project.folder / ".headwater" / "lake")
-    assert settings.contracts == project.folder / "config" / "contracts"
     assert settings.dq == project.folder / "config" / "dq.yaml"
     assert settings.sandbox is None
     assert settings.fx.max_age_days == 7

@@ -1,13 +1,16 @@
 """`dq.yaml`: what it says is what is judged, and what it misspells stops the run before anything is read."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from headwater.contracts import Contracts
+from headwater.contracts.contract import Promise
+from headwater.contracts.schema_contracts import in_force
 from headwater.errors import ConfigurationError
-from headwater.quality.limits import Limits, load_limits
+from headwater.quality.limits import Limits, load_limits, read_limits
 
 PROJECT = Path(__file__).parent.parent.parent
 
@@ -47,6 +50,68 @@ def test_the_block_of_schema_contracts_loads_as_it_is_usually_written(tmp_path: 
     assert limits.schema_contracts.enabled
     assert limits.schema_contracts.contracts_path == "s3://bucket/schema_definitions/"
     assert limits.schema_contracts.required_tables == ("silver.orders", "silver.behavior")
+
+
+def test_loose_and_off_are_read(tmp_path: Path, contracts: Contracts) -> None:
+    loose = loaded(tmp_path, contracts, "schema_contracts: {validation_mode: loose}")
+    off = loaded(tmp_path, contracts, "schema_contracts: {enabled: false}")
+
+    assert (loose.schema_contracts.enabled, loose.schema_contracts.validation_mode) == (True, "loose")
+    assert not off.schema_contracts.enabled
+    assert in_force(contracts, loose.schema_contracts) is contracts
+    unheld = in_force(contracts, off.schema_contracts)
+    assert unheld["orders"].foreign_keys == ()
+    assert unheld["orders"].column("amount").classification == "sensitive"
+    assert unheld["snowflake_orders"] == contracts["snowflake_orders"], "what the source must have is still asked for"
+
+
+def promising(contracts: Contracts) -> Contracts:
+    """The contracts, where the one of silver.orders promises its freshness and its volume."""
+    promise = Promise(max_age=timedelta(hours=6), of="order_date", min_rows=7)
+    return {**contracts, "orders": replace(contracts["orders"], promise=promise)}
+
+
+def test_what_a_contract_promises_is_the_limit(tmp_path: Path, contracts: Contracts) -> None:
+    text = """
+        defaults: {volume: {min_rows: 1, max_shrink: 0.5}}
+        tables: {silver.orders: {freshness: {severity: warning}, volume: {max_rows: 90}}}
+        """
+    orders = loaded(tmp_path, promising(contracts), text).tables["orders"]
+
+    assert orders.freshness is not None
+    assert (orders.freshness.max_age, orders.freshness.column) == (timedelta(hours=6), "order_date")
+    assert orders.freshness.severity == "warning"
+    assert (orders.volume.min_rows, orders.volume.max_rows, orders.volume.max_shrink) == (7, 90, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("block", "key"),
+    [
+        ("freshness: {max_age: 9d}", "freshness.max_age"),
+        ("freshness: null", "freshness"),
+        ("volume: {min_rows: 0}", "volume.min_rows"),
+    ],
+)
+def test_what_a_contract_promises_is_said_there_alone(
+    tmp_path: Path, contracts: Contracts, block: str, key: str
+) -> None:
+    said = rf"dq\.yaml: tables\.silver\.orders\.{key}: the contract of silver\.orders promises it already"
+    with pytest.raises(ConfigurationError, match=said):
+        loaded(tmp_path, promising(contracts), f"tables: {{silver.orders: {{{block}}}}}")
+
+
+def test_everything_that_is_wrong_is_found_at_once(contracts: Contracts) -> None:
+    document = {
+        "tables": {
+            "silver.orders": {"refused": {"quantity:rang": 0, "statuz:type": 0}},
+            "silver.customers": {"unpriced": {"max_share": 0.1}},
+        }
+    }
+    _, found = read_limits(document, contracts)
+
+    assert [key for key, _ in found] == [
+        "tables.silver.customers.unpriced", "tables.silver.orders.refused", "tables.silver.orders.refused",
+    ]  # fmt: skip
 
 
 def test_a_table_overrides_the_defaults_key_by_key(tmp_path: Path, contracts: Contracts) -> None:
@@ -114,9 +179,11 @@ def test_without_a_share_for_a_rule_no_row_may_break_it(tmp_path: Path, contract
         ("tables: {silver.customers: {unpriced: {max_share: 0}}}", r"silver\.customers has no column amount_usd"),
         ("tables: {silver.orders: {volume: {min_rows: 9, max_rows: 3}}}", r"max_rows is below min_rows"),
         ("schema_contracts: {validation_mode: lax}", r"validation_mode: Input should be 'strict' or 'loose'"),
-        ("schema_contracts: {validation_mode: loose}", r"validation_mode: only strict is served"),
-        ("schema_contracts: {enabled: false}", r"enabled: rows are always held to contracts"),
-        ("schema_contracts: {required_tables: [silver.sales]}", r"silver\.sales is no table"),
+        (
+            "schema_contracts: {required_tables: [silver.order]}",
+            r"required_tables: silver\.order has no contract; did you mean silver\.orders\?; write silver/order\.yaml",
+        ),
+        ("schema_contracts: {enable: false}", r"schema_contracts\.enable is not known; did you mean enabled\?"),
         ("timeout: soon", r"timeout: 'soon' is not a duration"),
         ("tables: {silver.orders: {}, silver.orders: {}}", r"the key 'silver\.orders' is given twice"),
         ("tables: [", r"not valid YAML"),

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -244,6 +245,74 @@ def test_a_gold_table_is_judged_without_batch_and_cursor(spark: SparkSession, ga
 
 
 # --- the gate fails closed ---
+
+
+LISTED = Contract(
+    layer="gold",
+    name="listed",
+    path="gold/listed",
+    columns=(
+        Column("state", "string", required=True, allowed=("OPEN", "PAID")),
+        Column("code", "string", unique=True, pattern="^[A-Z]+$", min_length=1),
+        Column("units", "bigint", minimum=0),
+    ),
+    key=("state",),
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "rule"),
+    [
+        ({"state": "GONE"}, "state:allowed"),
+        ({"code": "b"}, "code:pattern"),
+        ({"code": "A"}, "code:unique"),
+        ({"units": -1}, "units:range"),
+    ],
+)
+def test_a_gold_table_is_held_to_what_its_contract_allows_of_each_value(
+    spark: SparkSession, gate: Gate, cells: dict[str, Any], rule: str
+) -> None:
+    good = [{"state": "OPEN", "code": "A", "units": 0}, {"state": "PAID", "code": "B", "units": None}]
+    limits = TableLimits(volume=Volume(min_rows=1))
+
+    def judge(rows: list[dict[str, Any]]) -> Verdict:
+        frame = spark.createDataFrame(pa.Table.from_pylist(rows, schema=LISTED.arrow_schema))
+        held: dict[str, Any] = {"contract": LISTED, "limits": limits, "batch": None, "standing_rows": None}
+        return gate.judge(candidate(spark, frame, **held))
+
+    assert judge(good).success
+    assert only(judge([good[0], {**good[1], **cells}])).rule == rule
+
+
+def test_a_column_that_is_unique_has_no_value_twice(spark: SparkSession, gate: Gate) -> None:
+    columns = tuple(replace(column, unique=column.name == "state") for column in SALES.columns)
+    distinct = [{**row, "state": f"s{number}"} for number, row in enumerate(ROWS)]
+    twice = [*distinct[:-1], {**distinct[-1], "state": "s0"}]
+    unique = replace(SALES, columns=columns)
+
+    assert gate.judge(candidate(spark, distinct, contract=unique)).success
+    failed = only(gate.judge(candidate(spark, twice, contract=unique)))
+    assert (failed.rule, failed.detail) == ("state:unique", "1 values (state) stand more than once")
+
+
+def test_fields_set_to_null_are_warned_of_with_their_count(spark: SparkSession, gate: Gate) -> None:
+    batch = replace(BATCH, nulled={"quantity:range": 3})
+    verdict = gate.judge(candidate(spark, batch=batch))
+
+    assert verdict.success
+    [warning] = verdict.warnings
+    assert (warning.rule, warning.severity, warning.observed) == ("nulled:quantity:range", "warning", 3)
+    assert "quantity is not at least 0 in 3 rows, where it was set to null" in warning.detail
+
+
+def test_a_table_that_is_not_held_to_its_contract_says_so_with_every_verdict(spark: SparkSession, gate: Gate) -> None:
+    verdict = gate.judge(candidate(spark, contract=SALES.unheld(), batch=None))
+
+    assert verdict.success
+    assert [check.rule for check in verdict.warnings] == ["contract:held"]
+    assert {check.rule for check in verdict.checks} == {
+        "contract:held", "key:unique", "sale_id:required", "line:required", "volume", "volume:shrink", "freshness", "unpriced",
+    }  # fmt: skip
 
 
 def test_a_check_that_raises_fails_as_critical_and_the_others_are_still_made(spark: SparkSession, gate: Gate) -> None:

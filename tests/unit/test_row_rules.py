@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from headwater.contracts import Column, Contract, ForeignKey
 from headwater.errors import BalanceBroken, ConfigurationError
 from headwater.quality.newest import newest
-from headwater.quality.rules import in_words, judged, reasons, rule_names
+from headwater.quality.rules import forgiven, in_words, judged, reasons, rule_names
 from headwater.quality.shares import BatchShares
 from headwater.quality.typed import typed
 
@@ -30,10 +30,11 @@ SALES = Contract(
         Column("shop_id", "string"),
         Column("state", "string", allowed=("OPEN", "DONE")),
         Column("code", "string", pattern="^[A-Z]{3}$"),
+        Column("note", "string", min_length=2, max_length=4),
         Column("quantity", "bigint", required=True, minimum=0, maximum=100),
         Column("rate", "decimal(20,10)", exclusive_minimum=0),
         Column("share", "double", exclusive_maximum=1),
-        Column("sold_on", "date"),
+        Column("sold_on", "date", minimum="2024-01-01", exclusive_maximum="2025-01-01"),
         Column("changed_ts", "timestamp", required=True),
     ),
     key=("sale_id",),
@@ -47,6 +48,7 @@ GOOD: dict[str, Any] = {
     "shop_id": "A",
     "state": "OPEN",
     "code": "ABC",
+    "note": "fine",
     "quantity": 1,
     "rate": Decimal("1.5"),
     "share": 0.5,
@@ -110,6 +112,13 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"state": None}, []),
     ({"code": "abc"}, ["code:pattern"]),
     ({"code": None}, []),
+    ({"note": "ä"}, ["note:length"]),
+    ({"note": "äö"}, []),
+    ({"note": "fünf5"}, ["note:length"]),
+    ({"note": None}, []),
+    ({"sold_on": date(2023, 12, 31)}, ["sold_on:range"]),
+    ({"sold_on": date(2024, 1, 1)}, []),
+    ({"sold_on": date(2025, 1, 1)}, ["sold_on:range"]),
     ({"shop_id": "Z"}, ["shop_id:reference"]),
     ({"shop_id": None}, []),
     ({"sold_on": None, "_raw_sold_on": "31/31/2024"}, ["sold_on:type"]),
@@ -149,6 +158,52 @@ def test_the_reasons_of_a_row_are_said_in_words(spark: SparkSession) -> None:
     ]
 
 
+LOOSE: list[tuple[dict[str, Any], list[str] | None, list[str]]] = [
+    ({}, None, []),
+    ({"state": "GONE"}, ["state:allowed"], []),
+    ({"code": "abc", "rate": Decimal(0)}, ["code:pattern", "rate:range"], []),
+    ({"note": "ä"}, ["note:length"], []),
+    ({"sold_on": None, "_raw_sold_on": "31/31/2024"}, ["sold_on:type"], []),
+    ({"sold_on": date(2023, 12, 31)}, ["sold_on:range"], []),
+    ({"sale_id": None}, None, ["sale_id:required"]),
+    ({"quantity": -1}, None, ["quantity:range"]),
+    ({"quantity": None, "state": "GONE"}, ["state:allowed"], ["quantity:required"]),
+    ({"changed_ts": None, "_raw_changed_ts": "soon"}, None, ["changed_ts:type"]),
+    ({"shop_id": "Z"}, None, ["shop_id:reference"]),
+    ({"is_deleted": True, "state": "GONE"}, None, []),
+]
+
+
+def test_loose_sets_a_field_that_may_be_missing_to_null_and_refuses_what_a_row_cannot_do_without(
+    spark: SparkSession,
+) -> None:
+    rows = judged(forgiven(sales(spark, *(change for change, _, _ in LOOSE)), SALES), SALES, shops(spark, "A"))
+
+    assert told(rows, "_nulled", "_rules") == [(nulled, broken) for _, nulled, broken in LOOSE]
+    assert told(rows, "state", "code", "rate", "note", "sold_on", "quantity") == [
+        ("OPEN", "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), 1),
+        (None, "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), 1),
+        ("OPEN", None, None, "fine", date(2024, 11, 1), 1),
+        ("OPEN", "ABC", Decimal("1.5"), None, date(2024, 11, 1), 1),
+        ("OPEN", "ABC", Decimal("1.5"), "fine", None, 1),
+        ("OPEN", "ABC", Decimal("1.5"), "fine", None, 1),
+        ("OPEN", "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), 1),
+        ("OPEN", "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), -1),
+        (None, "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), None),
+        ("OPEN", "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), 1),
+        ("OPEN", "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), 1),
+        ("GONE", "ABC", Decimal("1.5"), "fine", date(2024, 11, 1), 1),
+    ]
+
+
+def test_a_table_that_is_not_held_to_its_contract_still_needs_its_key_and_its_cursor(spark: SparkSession) -> None:
+    unheld = SALES.unheld()
+
+    assert rule_names(unheld) == ("parse", "sale_id:required", "sale_id:type", "changed_ts:type")
+    rows = sales(spark, {"state": "GONE", "quantity": -1, "shop_id": "Z"}, {"sale_id": None}, {"_raw_changed_ts": "x"})
+    assert told(judged(rows, unheld, shops(spark, "A")), "_rules") == [([],), (["sale_id:required"],), ([],)]
+
+
 def test_a_foreign_key_to_an_absent_table_is_not_judged(spark: SparkSession) -> None:
     assert told(judged(sales(spark, {"shop_id": "Z"}), SALES, {}), "_rules") == [([],)]
 
@@ -182,7 +237,7 @@ def text_sales(spark: SparkSession, **columns: str) -> DataFrame:
 def test_columns_get_the_contracts_order_and_type(spark: SparkSession) -> None:
     rows = typed(text_sales(spark, rate="cast(1 as int)", quantity="cast(3 as int)"), SALES)
 
-    assert rows.columns[:9] == list(SALES.column_names)
+    assert rows.columns[:10] == list(SALES.column_names)
     assert rows.select(*SALES.column_names).toArrow().schema.types == SALES.arrow_schema.types
     assert "_source" not in rows.columns
 
@@ -214,20 +269,24 @@ def test_a_value_that_does_not_fit_breaks_the_type_rule_instead_of_vanishing(
     assert told(judged(typed(rows, SALES), SALES, {}), "_rules") == [([f"{column}:type"],)]
 
 
-def test_in_gold_a_value_that_does_not_fit_fails_the_query(spark: SparkSession) -> None:
-    gold = Contract("gold", "sums", "gold/sums", (Column("units", "decimal(5,2)"),))
-    rows = spark.sql("select cast(v as decimal(10,2)) units from values (1.00), (100000.00) as t(v)")
+def test_a_gold_function_returns_the_types_of_its_contract_and_no_others(spark: SparkSession) -> None:
+    gold = Contract("gold", "sums", "gold/sums", (Column("shop", "string"), Column("units", "decimal(5,2)")))
+    rows = spark.sql("select cast(v as decimal(4,2)) units, 'A' shop from values (1.00) as t(v)")
 
-    with pytest.raises(Exception, match=r"gold\.sums\.units: a value does not fit"):
-        typed(rows, gold).toArrow()
-    assert typed(rows.where("units < 2"), gold).toArrow().to_pylist() == [{"units": Decimal("1.00")}]
+    with pytest.raises(
+        ConfigurationError,
+        match=r"gold\.sums: the function returns units as decimal\(4,2\), where the contract has decimal\(5,2\)",
+    ):
+        typed(rows, gold)
+    right = rows.withColumn("units", F.col("units").cast("decimal(5,2)"))
+    assert typed(right, gold).toArrow().to_pylist() == [{"shop": "A", "units": Decimal("1.00")}]
 
 
 def test_a_function_and_its_contract_must_agree(spark: SparkSession) -> None:
     rows = sales(spark, {}).drop("quantity", "_run_id").withColumn("colour", F.lit("red"))
 
     with pytest.raises(
-        ConfigurationError, match=r"silver\.sales: the function lacks quantity, _run_id and returns colour"
+        ConfigurationError, match=r"silver\.sales: the function lacks quantity and lacks _run_id and returns colour"
     ):
         typed(rows, SALES)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from headwater.config import Settings, load_settings, project_folder
-from headwater.contracts import load_contracts
+from headwater.contracts import project_contracts
+from headwater.contracts.schema_contracts import contracts_location
 from headwater.errors import HeadwaterError
 from headwater.object_store import lake_of
 from headwater.observe.tabular import size
@@ -73,10 +74,10 @@ def _lake(settings: Settings) -> Finding:
 
 def _contracts(settings: Settings) -> Finding:
     try:
-        contracts = load_contracts(settings.contracts)
+        location, contracts = contracts_location(settings), project_contracts(settings)
     except HeadwaterError as error:
         return _refused("contracts", error)
-    return Finding("contracts", True, f"{len(contracts)} tables in {settings.contracts}")
+    return Finding("contracts", True, f"{len(contracts)} tables in {location}")
 
 
 def _python() -> Finding:

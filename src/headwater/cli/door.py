@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from headwater.cli.contract import contract
 from headwater.cli.describe import describe
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
@@ -49,7 +50,10 @@ def headwater() -> None:
     """
 
 
-for command in (run, status, describe, query, runs, watermark, reconcile, vacuum, check, doctor, config, sandbox):
+for command in (
+    *(run, status, describe, query, runs, watermark, reconcile, vacuum, contract),
+    *(check, doctor, config, sandbox),
+):
     headwater.add_command(command)
 
 

@@ -48,10 +48,10 @@ class Session:
     @cached_property
     def contracts(self) -> "Contracts":
         """The contracts; settings that name no Bronze table of theirs are refused here."""
-        from headwater.contracts import load_contracts
+        from headwater.contracts import project_contracts
         from headwater.errors import ConfigurationError
 
-        contracts = load_contracts(self.settings.contracts)
+        contracts = project_contracts(self.settings)
         bronze = [name for name, contract in contracts.items() if contract.layer == "bronze"]
         for name in self.settings.tables:
             if name not in bronze:

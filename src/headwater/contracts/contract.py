@@ -1,38 +1,64 @@
 """The contract of one table, as the rest of Headwater reads it."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from datetime import timedelta
+from typing import Final, Literal, TypeAlias
 
 import pyarrow as pa
 
 from headwater.contracts.types import arrow_type
 
 Layer: TypeAlias = Literal["bronze", "silver", "gold"]
+Bound: TypeAlias = float | str
+"""The end of a range: a number, or for dates and timestamps ISO 8601 text."""
+
+CLASSIFICATIONS: Final = ("pii:email", "pii:phone", "pii:name", "pii:address", "sensitive")
+"""How a column may be classified: personal, and of what kind, or sensitive."""
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: `type` is its Spark SQL type, the rest are rules on its values.
 
-    `minimum` and `maximum` may be met, `exclusive_minimum` and `exclusive_maximum` may not. `classification` is
-    `pii:<kind>` or `sensitive`.
+    `minimum` and `maximum` may be met, `exclusive_minimum` and `exclusive_maximum` may not; lengths are in characters.
+    No two rows of the table have the same value in a `unique` column. `classification` is one of `CLASSIFICATIONS`.
     """
 
     name: str
     type: str
     description: str = ""
     required: bool = False
+    unique: bool = False
     allowed: tuple[str, ...] = ()
     pattern: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    exclusive_minimum: float | None = None
-    exclusive_maximum: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    exclusive_minimum: Bound | None = None
+    exclusive_maximum: Bound | None = None
     classification: str | None = None
 
     @property
     def arrow_type(self) -> pa.DataType:
         return arrow_type(self.type)
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """The ends of its range in words: `at least 0`, `below 100`."""
+        named = {
+            "at least": self.minimum,
+            "above": self.exclusive_minimum,
+            "at most": self.maximum,
+            "below": self.exclusive_maximum,
+        }
+        return tuple(f"{words} {_shown(bound)}" for words, bound in named.items() if bound is not None)
+
+    @property
+    def lengths(self) -> tuple[str, ...]:
+        """The ends of its length in words: `at least 2 characters long`."""
+        named = {"at least": self.min_length, "at most": self.max_length}
+        return tuple(f"{words} {length} characters long" for words, length in named.items() if length is not None)
 
 
 @dataclass(frozen=True)
@@ -57,6 +83,20 @@ class Conservation:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What a table's owner promises of it as a whole: how old its newest row may be, and how many rows it has.
+
+    The gate holds it to this; None where nothing is promised, and `dq.yaml` alone says.
+    """
+
+    max_age: timedelta | None = None
+    of: str | None = None
+    """The column that `max_age` is the age of; the cursor if None."""
+    min_rows: int | None = None
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True)
 class Contract:
     """One table: where it lies below the lake, what its columns are, and how a newer version of a row is told.
 
@@ -64,7 +104,8 @@ class Contract:
     the source column that decides at equal cursors, before landing order does. `deletion` is the boolean column that
     marks a version as the deletion of its key; Bronze keeps it, a Silver function returns it and Silver does not.
     `required` on a Bronze column means that the source must have it; anywhere else, that no row lacks a value. One that
-    is `partial` tells only some of the table's columns.
+    is `partial` tells only some of the table's columns. Of one that is not `held`, only what tells rows apart is judged.
+    `at_source` is what the source calls a Bronze table, where its extractor does not know.
     """
 
     layer: Layer
@@ -80,7 +121,10 @@ class Contract:
     conserved: tuple[Conservation, ...] = ()
     description: str = ""
     owner: str = ""
+    promise: Promise = Promise()
     partial: bool = False
+    held: bool = True
+    at_source: str | None = None
 
     @property
     def table(self) -> str:
@@ -101,6 +145,25 @@ class Contract:
         """The columns as Spark SQL spells a schema."""
         return ", ".join(f"`{column.name}` {column.type}" for column in self.columns)
 
+    def unheld(self) -> "Contract":
+        """This contract without its rules on values: what stays is needed to type rows and to tell them apart.
+
+        Of Bronze nothing changes: its `required` says what must be asked of the source.
+        """
+        if self.layer == "bronze":
+            return self
+        columns = tuple(
+            Column(
+                name=each.name,
+                type=each.type,
+                description=each.description,
+                required=each.name in self.key,
+                classification=each.classification,
+            )
+            for each in self.columns
+        )
+        return replace(self, columns=columns, foreign_keys=(), promise=Promise(), held=False)
+
     def only(self, *names: str) -> "Contract":
         """This contract with some of its columns: what else its source has is left alone."""
         return replace(self, columns=tuple(each for each in self.columns if each.name in names), partial=True)
@@ -108,3 +171,7 @@ class Contract:
     def column(self, name: str) -> Column:
         """The column of that name; raises `StopIteration` where there is none."""
         return next(column for column in self.columns if column.name == name)
+
+
+def _shown(bound: Bound) -> str:
+    return bound if isinstance(bound, str) else f"{bound:g}"

@@ -1,207 +1,241 @@
-"""Reads `config/contracts/` and holds it to the standard's own schema."""
+"""Reads contracts and holds them to the standard's own schema, and to what Headwater heeds of it."""
 
-import json
-from collections.abc import Mapping
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import yaml
-from jsonschema_rs import Draft201909Validator
 
-from headwater.contracts.contract import Column, Conservation, Contract, ForeignKey, Layer
-from headwater.contracts.types import arrow_type
+from headwater.config import AwsSettings
+from headwater.contracts.columns import columns_of, foreign_keys_of
+from headwater.contracts.contract import Contract, Promise
+from headwater.contracts.files import ContractFile, Place, contract_files
+from headwater.contracts.standard import Node, departures, is_of_the_standard, parsed, table_of, unheeded
+from headwater.contracts.whole import conserved_of, promised_of
 from headwater.errors import ConfigurationError
 
 Contracts: TypeAlias = Mapping[str, Contract]
 """Every contract by its bare name, which exists once over all layers."""
 
-_Node: TypeAlias = Mapping[str, Any]
-_LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 _OWN_PROPERTIES = ("cursor", "tieBreak", "deletion")
-_BOUNDS = {
-    "minimum": "minimum",
-    "maximum": "maximum",
-    "exclusive_minimum": "exclusiveMinimum",
-    "exclusive_maximum": "exclusiveMaximum",
-}
-# libyaml reads the contracts in a tenth of the time; a build of PyYAML without it still reads them.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load_contracts(folder: Path) -> Contracts:
-    """Read every contract below `folder`, one file a table, in folders named by layer.
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file, and where: `said` names the key and the fix."""
+
+    file: str
+    said: str
+    line: int | None = None
+    table: str = ""
+    """The bare name of the table that it is about, if it is about one."""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.said}"
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was made of some files: the contracts that can be read, the file of each, and everything that is wrong."""
+
+    contracts: Contracts
+    files: Mapping[str, ContractFile]
+    problems: Sequence[Problem]
+
+
+@dataclass
+class _Findings:
+    """Collects what is wrong with one file."""
+
+    file: ContractFile
+    problems: list[Problem] = field(default_factory=list)
+
+    def say(self, place: Place, said: str) -> None:
+        self.problems.append(Problem(self.file.shown, said, self.file.line(place), self.file.stem))
+
+
+def load_contracts(location: Path | str, aws: AwsSettings | None = None) -> Contracts:
+    """Read every contract of a folder or an `s3://` place, one file a table, in folders named by layer.
 
     Raises:
-        ConfigurationError: a file is not ODCS v3.1, names a missing column, or two files share a name; the message
-            names the file and the key.
+        ConfigurationError: a file is not ODCS v3.1 or says what is not heeded, names a missing column, or two files
+            share a name; the message names the file and the key.
     """
-    standard = Draft201909Validator(json.loads(_standard().read_text(encoding="utf-8")))
+    read = read_contracts(contract_files(str(location), aws or AwsSettings()))
+    if read.problems:
+        more = len(read.problems) - 1
+        also = f" (and {more} more: `headwater contract check` lists them)" if more else ""
+        raise ConfigurationError(f"{read.problems[0]}{also}")
+    return read.contracts
+
+
+def read_contracts(files: Sequence[ContractFile]) -> Read:
+    """Make contracts of files, and say everything that is wrong with them."""
     contracts: dict[str, Contract] = {}
-    for layer in _LAYERS:
-        for path in sorted((folder / layer).glob("*.yaml")):
-            contract = _contract(path, layer, standard)
-            if taken := contracts.get(contract.name):
-                raise ConfigurationError(f"{path}: the name {contract.name} is taken by {taken.table}; choose another")
-            contracts[contract.name] = contract
-    if not contracts:
-        raise ConfigurationError(
-            f"{folder}: no contracts; it should hold bronze/, silver/ and gold/ with a file a table"
-        )
-    for contract in contracts.values():
-        _check_parents(folder, contract, contracts)
-    return contracts
+    of: dict[str, ContractFile] = {}
+    problems: list[Problem] = []
+    for file in files:
+        contract, found = read_contract(file)
+        problems += found
+        if contract is None:
+            continue
+        if taken := contracts.get(contract.name):
+            said = f"the name {contract.name} is taken by {taken.table}; choose another"
+            problems.append(Problem(file.shown, said, file.line(("schema", 0, "name")), file.stem))
+            continue
+        contracts[contract.name], of[contract.name] = contract, file
+    for name, contract in contracts.items():
+        found_here = _Findings(of[name])
+        _check_parents(contract, contracts, found_here)
+        problems += found_here.problems
+    return Read(contracts, of, problems)
 
 
-def _standard() -> Path:
-    """The standard's JSON schema, from the package that carries it; importing its models would cost half a second."""
-    package = find_spec("open_data_contract_standard")
-    if package is None or package.origin is None:
-        raise ConfigurationError("the package open-data-contract-standard is not installed; run `make` to install it")
-    return Path(package.origin).with_name("schema.json")
+def read_contract(file: ContractFile, *, named: bool = True) -> tuple[Contract | None, list[Problem]]:
+    """Make a contract of one file, as far as it can be read, and say everything that is wrong with it alone.
+
+    One that lies among others is `named` like its table; any other may have any name.
+    """
+    found = _Findings(file)
+    try:
+        document: Any = parsed(file)
+    except yaml.YAMLError as error:
+        found.say((), f"not YAML: {error}")
+        return None, found.problems
+    if not is_of_the_standard(document):
+        for place, said in departures(document):
+            found.say(place, said)
+        return None, found.problems
+    for place, said in unheeded(document):
+        found.say(place, said)
+    table = table_of(document)
+    if table is None:
+        count = len(document.get("schema") or [])
+        found.say(("schema",), f"schema has {count} entries, but a contract describes one table")
+        return None, found.problems
+    contract = _contract(file, document, table, found)
+    if named and contract.name and contract.name != file.stem:
+        found.say(("schema", 0, "name"), f"schema[0].name is {contract.name}, but the file is named {file.stem}")
+    return contract, found.problems
 
 
-def _contract(path: Path, layer: Layer, standard: Draft201909Validator) -> Contract:
-    document = _document(path, standard)
-    tables = document.get("schema") or []
-    if len(tables) != 1:
-        raise ConfigurationError(f"{path}: schema has {len(tables)} entries, but a contract describes one table")
-    table: _Node = tables[0]
-    properties: list[_Node] = table.get("properties") or []
-    own = _own_properties(path, table)
+def _contract(file: ContractFile, document: Node, table: Node, found: _Findings) -> Contract:
+    properties: list[Node] = table.get("properties") or []
+    own = _own_properties(table, found)
     contract = Contract(
-        layer=layer,
-        name=_text(path, "schema[0].name", table.get("name")),
-        path=_text(path, "schema[0].physicalName", table.get("physicalName")),
-        columns=tuple(_column(path, each) for each in properties),
-        key=_ordered(properties, "primaryKey", "primaryKeyPosition"),
+        layer=file.layer,
+        name=_text(found, ("schema", 0, "name"), "schema[0].name", table.get("name")),
+        path=_text(found, ("schema", 0, "physicalName"), "schema[0].physicalName", table.get("physicalName")),
+        columns=tuple(columns_of(properties, found.say)),
+        key=_ordered(properties, "primaryKey", "primaryKeyPosition", found),
         cursor=own.get("cursor"),
         tie_break=own.get("tieBreak"),
         deletion=own.get("deletion"),
-        partition_by=_ordered(properties, "partitioned", "partitionKeyPosition"),
-        foreign_keys=tuple(_foreign_keys(path, properties)),
-        conserved=tuple(_conserved(path, table)),
-        description=_text(path, "description.purpose", (document.get("description") or {}).get("purpose")),
-        owner=_text(path, "team.name", (document.get("team") or {}).get("name")),
+        partition_by=_ordered(properties, "partitioned", "partitionKeyPosition", found),
+        foreign_keys=tuple(foreign_keys_of(properties, found.say)),
+        conserved=tuple(conserved_of(table, found.say)),
+        description=_text(found, ("description",), "description.purpose", _within(document, "description", "purpose")),
+        owner=_text(found, ("team",), "team.name", _within(document, "team", "name")),
+        promise=promised_of(document, table, found.say),
     )
-    _check_columns(path, contract)
+    _check_roles(contract, found)
+    _check_layer(contract, properties, found)
     return contract
 
 
-def _document(path: Path, standard: Draft201909Validator) -> _Node:
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - both are safe loaders
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not YAML: {error}") from error
-    document = json.loads(json.dumps(document, default=str))  # YAML has dates, the standard has text
-    if not standard.is_valid(document):
-        raise ConfigurationError(f"{path}: {_explained(document)}; see the Open Data Contract Standard, v3.1")
-    return cast("_Node", document)
+def _within(document: Node, block: str, key: str) -> object:
+    """A key of a block; a team may also be a bare list of its members, which has no name."""
+    held = document.get(block)
+    return held.get(key) if isinstance(held, dict) else None
 
 
-def _explained(document: object) -> str:
-    """The complaint that helps most; the validator that finds it takes a second for all contracts, so only now."""
-    from jsonschema import Draft201909Validator as Explaining
-    from jsonschema.exceptions import best_match
-
-    broken = best_match(Explaining(json.loads(_standard().read_text(encoding="utf-8"))).iter_errors(document))
-    if broken is None:
-        return "not a contract of the standard"
-    key = broken.json_path.removeprefix("$").removeprefix(".") or "the document"
-    return f"{key}: {broken.message[:300]}"
-
-
-def _text(path: Path, key: str, value: object) -> str:
+def _text(found: _Findings, place: Place, key: str, value: object) -> str:
     if not value:
-        raise ConfigurationError(f"{path}: {key} is missing")
-    return str(value)
+        found.say(place, f"{key} is missing")
+    return str(value or "")
 
 
-def _own_properties(path: Path, table: _Node) -> dict[str, str]:
+def _own_properties(table: Node, found: _Findings) -> dict[str, str]:
     own = {str(each["property"]): str(each["value"]) for each in table.get("customProperties") or []}
     if unknown := own.keys() - set(_OWN_PROPERTIES):
-        raise ConfigurationError(
-            f"{path}: customProperties has {', '.join(sorted(unknown))}; known are {', '.join(_OWN_PROPERTIES)}"
+        found.say(
+            ("schema", 0, "customProperties"),
+            f"customProperties has {', '.join(sorted(unknown))}; known are {', '.join(_OWN_PROPERTIES)}",
         )
     return own
 
 
-def _ordered(properties: list[_Node], flag: str, position: str) -> tuple[str, ...]:
+def _ordered(properties: list[Node], flag: str, position: str, found: _Findings) -> tuple[str, ...]:
     marked = [each for each in properties if each.get(flag)]
+    places = [each.get(position) or 1 for each in marked]
+    if len(set(places)) < len(places):
+        names = ", ".join(str(each["name"]) for each in marked)
+        found.say(("schema", 0, "properties"), f"{position}: {names} share a place; number them from 1")
+    for number, each in enumerate(properties):
+        if position in each and not each.get(flag):
+            found.say(("schema", 0, "properties", number, position), f"{each['name']}.{position} without {flag}: true")
     return tuple(str(each["name"]) for each in sorted(marked, key=lambda each: each.get(position) or 1))
 
 
-def _column(path: Path, field: _Node) -> Column:
-    name = str(field["name"])
-    spark_type = _text(path, f"{name}.physicalType", field.get("physicalType"))
-    try:
-        arrow_type(spark_type)
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: {name}.physicalType: {error}") from error
-    options: _Node = field.get("logicalTypeOptions") or {}
-    return Column(
-        name=name,
-        type=spark_type,
-        description=field.get("description") or "",
-        required=bool(field.get("required") or field.get("primaryKey")),
-        allowed=_allowed(field),
-        pattern=options.get("pattern"),
-        classification=field.get("classification"),
-        **{mine: options.get(theirs) for mine, theirs in _BOUNDS.items()},
-    )
-
-
-def _allowed(field: _Node) -> tuple[str, ...]:
-    """The column's closed set of values: v3.1 says it as a quality check, `enum` came after it."""
-    for check in field.get("quality") or []:
-        if check.get("metric") == "invalidValues":
-            return tuple(str(value) for value in (check.get("arguments") or {}).get("validValues") or ())
-    return ()
-
-
-def _foreign_keys(path: Path, properties: list[_Node]) -> list[ForeignKey]:
-    keys = []
-    for field in properties:
-        for relationship in field.get("relationships") or []:
-            name, to = str(field["name"]), str(relationship["to"])
-            parent, _, column = to.partition(".")
-            if not column or "." in column:
-                raise ConfigurationError(f"{path}: {name}.relationships: {to} should read table.column")
-            keys.append(ForeignKey(column=name, parent=parent, parent_column=column))
-    return keys
-
-
-def _conserved(path: Path, table: _Node) -> list[Conservation]:
-    found = []
-    for place, check in enumerate(table.get("quality") or []):
-        key = f"quality[{place}]"
-        if check.get("type") != "sql" or check.get("mustBe") != 0:
-            raise ConfigurationError(f"{path}: {key}: only checks of type sql with mustBe: 0 are made of a whole table")
-        name, told = _text(path, f"{key}.name", check.get("name")), check.get("description")
-        found.append(Conservation(name, _text(path, f"{key}.description", told), str(check["query"]).strip()))
-    return found
-
-
-def _check_columns(path: Path, contract: Contract) -> None:
-    if contract.name != path.stem:
-        raise ConfigurationError(f"{path}: schema[0].name is {contract.name}, but the file is named {path.stem}")
-    for column in contract.column_names:
-        if contract.column_names.count(column) > 1:
-            raise ConfigurationError(f"{path}: properties has the column {column} more than once")
+def _check_roles(contract: Contract, found: _Findings) -> None:
+    for number, column in enumerate(contract.column_names):
+        if column in contract.column_names[:number]:
+            place = ("schema", 0, "properties", number)
+            found.say(place, f"properties has the column {column} more than once")
     roles = {"cursor": contract.cursor, "tieBreak": contract.tie_break}
     if contract.layer == "bronze":
         roles["deletion"] = contract.deletion
     for role, named in roles.items():
         if named is not None and named not in contract.column_names:
-            raise ConfigurationError(f"{path}: {role} names the column {named}, which properties does not have")
+            found.say(
+                ("schema", 0, "customProperties"),
+                f"{role} names the column {named}, which properties does not have",
+            )
+    dated = contract.promise.of or contract.cursor
+    types = {column.name: column.type for column in contract.columns}
+    if contract.promise.max_age is not None and types.get(dated or "") not in ("date", "timestamp"):
+        found.say(("slaProperties",), "slaProperties: freshness needs an element, the date or timestamp that grows old")
+    if contract.layer == "silver" and not contract.key:
+        found.say(("schema", 0, "properties"), "no column is primaryKey: Silver keeps one row for each key")
 
 
-def _check_parents(folder: Path, contract: Contract, contracts: Contracts) -> None:
-    path = folder / contract.layer / f"{contract.name}.yaml"
+def _check_layer(contract: Contract, properties: list[Node], found: _Findings) -> None:
+    """What a contract of this layer may not say, since nothing would hold to it."""
+    own = ("schema", 0, "customProperties")
+    if contract.layer != "silver" and contract.tie_break:
+        found.say(own, f"tieBreak: nothing chooses among versions in {contract.layer}; write it in Silver's contract")
+    if contract.layer == "gold" and contract.deletion:
+        found.say(own, "deletion: Gold has no versions; write it in Silver's contract")
+    if contract.layer != "bronze":
+        return
+    if contract.promise != Promise():
+        found.say(("slaProperties",), "freshness and rowCount: Bronze is not judged; promise them of the Silver table")
+    if contract.conserved:
+        found.say(("schema", 0, "quality"), "quality: Bronze is not judged; check the Silver or Gold table")
+    for number, each in enumerate(properties):
+        for key in ("unique", "enum", "quality", "logicalTypeOptions", "relationships", "partitioned"):
+            if each.get(key):
+                place = ("schema", 0, "properties", number, key)
+                found.say(
+                    place, f"{each['name']}.{key}: Bronze is as the source told it; write it in Silver's contract"
+                )
+
+
+def _check_parents(contract: Contract, contracts: Contracts, found: _Findings) -> None:
+    """That every foreign key refers to the whole key, or a unique column, of a Silver table, in the same type."""
     for foreign_key in contract.foreign_keys:
+        number = contract.column_names.index(foreign_key.column)
+        place = ("schema", 0, "properties", number, "relationships")
+        to = f"{foreign_key.parent}.{foreign_key.parent_column}"
         parent = contracts.get(foreign_key.parent)
         if parent is None or foreign_key.parent_column not in parent.column_names:
-            raise ConfigurationError(
-                f"{path}: {foreign_key.column}.relationships: no contract has "
-                f"{foreign_key.parent}.{foreign_key.parent_column}"
-            )
+            found.say(place, f"{foreign_key.column}.relationships: no contract has {to}")
+            continue
+        column = parent.column(foreign_key.parent_column)
+        if parent.layer != "silver":
+            found.say(place, f"{foreign_key.column}.relationships: {parent.table} is no Silver table")
+        if parent.key != (column.name,) and not column.unique:
+            found.say(place, f"{foreign_key.column}.relationships: {to} is neither the key of {parent.name} nor unique")
+        if column.type != (own := contract.column(foreign_key.column)).type:
+            found.say(place, f"{foreign_key.column}.relationships: it is {own.type}, but {to} is {column.type}")

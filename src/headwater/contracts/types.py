@@ -15,6 +15,7 @@ _SIMPLE = {
     "binary": pa.binary(),
 }
 _NAMES = {arrow: name for name, arrow in _SIMPLE.items()}
+_WIDER = {"int": {"bigint", "double"}, "date": {"timestamp"}}
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _ARRAY = re.compile(r"array<(.+)>")
 
@@ -47,3 +48,29 @@ def spark_type(arrow: pa.DataType) -> str:
     if pa.types.is_list(arrow):
         return f"array<{spark_type(arrow.value_type)}>"
     raise ValueError(f"{arrow} is no type of the lake")
+
+
+def logical_type(spark_type: str) -> str:
+    """What the standard calls a Spark SQL type: its `logicalType`.
+
+    Raises:
+        ValueError: the type is not one that tables of the lake may have.
+    """
+    arrow_type(spark_type)
+    if spark_type.startswith("array"):
+        return "array"
+    if spark_type.startswith("decimal") or spark_type == "double":
+        return "number"
+    return {"int": "integer", "bigint": "integer", "binary": "string"}.get(spark_type, spark_type)
+
+
+def widens(narrow: str, wide: str) -> bool:
+    """Whether every value of one Spark SQL type is one of the other too, digit by digit."""
+    if narrow == wide or wide in _WIDER.get(narrow, ()):
+        return True
+    before, after = _DECIMAL.fullmatch(narrow), _DECIMAL.fullmatch(wide)
+    if before and after:
+        digits, scale = int(before[1]), int(before[2])
+        return digits - scale <= int(after[1]) - int(after[2]) and scale <= int(after[2])
+    inner, outer = _ARRAY.fullmatch(narrow), _ARRAY.fullmatch(wide)
+    return bool(inner and outer and widens(inner[1], outer[1]))

@@ -94,6 +94,8 @@ class Extractor(ABC):
 
     rows_per_window: int = ROWS_PER_WINDOW
     """About as many rows are in one window, where a span has so many."""
+    places: Mapping[str, str] = {}
+    """What the source calls each Bronze table."""
 
     row_id: str | None = None
     """The column that identifies a row in every rerun; None where the hash of the row's columns does."""
@@ -142,6 +144,20 @@ class Extractor(ABC):
             SourceUnavailable: the source did not answer. The run retries the whole partition.
             SourceRejected: it refused the login or the query, or lacks a column that the contract requires.
         """
+
+    def sample(self, rows: int) -> pa.Table:  # noqa: ARG002 - for those that can
+        """At most `rows` of its rows with every column that the source shows, in its own types or as text.
+
+        Raises:
+            SourceUnavailable: the source did not answer.
+            SourceRejected: it refused the login or the query, or this source gives no sample.
+        """
+        raise SourceRejected(self.source, "its extractor gives no sample of rows; write its contract by hand")
+
+    @classmethod
+    def place_of(cls, contract: Contract) -> str:
+        """What the source calls the table of a contract."""
+        return contract.at_source or cls.places[contract.name]
 
     def close(self) -> None:  # noqa: B027 - most keep nothing open
         """End the connections that are kept between two reads. Several partitions may be read at once until then."""

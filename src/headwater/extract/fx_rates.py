@@ -46,12 +46,13 @@ class FXRatesExtractor(Extractor):
     """
 
     source = "fx_vendor"
+    places = TABLES
 
     def __init__(self, settings: FxVendorSettings, secret: Mapping[str, str], contract: Contract) -> None:
         """`secret` has `api_key`."""
         self._settings = settings
         self._base_url = setting(self.source, "base_url", settings.base_url).rstrip("/")
-        self._path = TABLES[contract.name]
+        self._path = f"/{self.place_of(contract).lstrip('/')}"
         self._place = f"{self._base_url}{self._path}"
         self._secret = secret
         self._shape = BronzeShape(self.source, self._place, contract, self.drift)
@@ -104,6 +105,22 @@ class FXRatesExtractor(Extractor):
                     )
                 named.add(str(following))
                 page = self._page(client, {**span, "cursor": str(following)})
+
+    def sample(self, rows: int) -> pa.Table:
+        """Rates from the beginning of the API's list, every value as the text that it was told as."""
+        told: list[dict[str, Any]] = []
+        asked = {"page_size": str(min(rows, _PAGE_ROWS))}
+        with self._client() as client:
+            while len(told) < rows:
+                page = self._page(client, asked)
+                told += [rate for rate in page["rates"] if isinstance(rate, dict)]
+                if not page.get("next_cursor"):
+                    break
+                asked = {**asked, "cursor": str(page["next_cursor"])}
+        names = dict.fromkeys(name for rate in told for name in rate)
+        return pa.table(
+            {name: pa.array([_text(rate.get(name)) for rate in told[:rows]], pa.string()) for name in names}
+        )
 
     def _batches(self, page: Mapping[str, Any], reject: Reject) -> Iterator[pa.RecordBatch]:
         """A page's rates as one batch, if it has any."""

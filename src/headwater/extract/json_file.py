@@ -84,6 +84,26 @@ def read_json_lines(path: Path, name: str, columns: Sequence[Column], contract_f
             _log.warning("%s is empty", name)
 
 
+def json_objects(path: Path, *, by_line: bool) -> Iterator[dict[str, Any]]:
+    """The objects of a document, or of a file that has one on each line; a number is its own text, the rest is left out.
+
+    Raises:
+        ValueError: a document is not JSON.
+    """
+    with path.open("rb") as file:
+        if not by_line:
+            yield from (value for _, value in _elements(file) if isinstance(value, dict))
+            return
+        for block in physical_lines(file):
+            for line in block:
+                try:
+                    value = _DECODER.decode(line.removeprefix(_BYTE_ORDER_MARK).decode())
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(value, dict):
+                    yield value
+
+
 def _add_line(values: "_Values", number: int, line: bytes) -> None:
     raw = line.removesuffix(b"\r")
     if isinstance(line, Overlong):

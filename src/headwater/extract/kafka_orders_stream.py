@@ -1,5 +1,6 @@
 """Events of Kafka topics: orders_events, user_events, inventory_updates."""
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,7 @@ class KafkaConsumer(Extractor):
     """
 
     source = "kafka"
+    places = TOPICS
     by_cursor = False
     unseen = "messages that the topic's retention removed before they were read"
     row_id = "_row_id"
@@ -66,7 +68,7 @@ class KafkaConsumer(Extractor):
         self._settings = settings
         self._secret = secret or {}
         self._contract = contract
-        self._topic = TOPICS[contract.name]
+        self._topic = self.place_of(contract)
         self._idle: list[_Connection] = []
         """Connections that are open and not in use: a login takes as long as a hundred thousand messages."""
 
@@ -122,7 +124,30 @@ class KafkaConsumer(Extractor):
                     reject(_rejects(messages, parsed.refused))
                 if parsed.rows:
                     self._tell_drift(parsed, columns)
-                    yield self._batch(partition.partition, parsed, [messages[row] for row in parsed.rows])
+                    good = [messages[row] for row in parsed.rows]
+                    yield self._batch(partition.partition, parsed, good, self._contract.column_names)
+
+    def sample(self, rows: int) -> pa.Table:
+        """The newest messages of each partition: the fields of their JSON as text, and where each message stands."""
+        from headwater.extract.json_messages import JsonMessages
+
+        found = []
+        with self._connected() as connection:
+            marks = connection.watermarks()
+            share = max(rows // max(len(marks), 1), 1)
+            for partition, (low, high) in sorted(marks.items()):
+                if low < high:
+                    wanted = OffsetRange(self._topic, partition, max(low, high - share), high)
+                    found += [(partition, messages) for messages in connection.messages(wanted)]
+        names = list(dict.fromkeys(name for _, messages in found for name in _fields(messages)))
+        columns = [Column(name, "string") for name in names]
+        batches = []
+        with JsonMessages(columns) as parser:
+            for partition, messages in found:
+                parsed = parser.parse([message.value() for message in messages])
+                told = [*names, *sorted(_OWN_COLUMNS)]
+                batches.append(self._batch(partition, parsed, [messages[row] for row in parsed.rows], told))
+        return pa.Table.from_batches(batches) if batches else pa.table({})
 
     def _start(self, partition: int, recorded: int | None, low: int, high: int) -> int:
         place = f"{self._topic}[{partition}]"
@@ -149,7 +174,9 @@ class KafkaConsumer(Extractor):
             extra = ", ".join(sorted(parsed.unknown))
             self.drift.warn(f"{place} has fields that {contract_file} does not know; merged in: {extra}")
 
-    def _batch(self, partition: int, parsed: "ParsedMessages", messages: list["Message"]) -> pa.RecordBatch:
+    def _batch(
+        self, partition: int, parsed: "ParsedMessages", messages: list["Message"], told: Sequence[str]
+    ) -> pa.RecordBatch:
         offsets = pa.array([message.offset() for message in messages], pa.int64())
         columns = parsed.columns | {
             "kafka_key": _keys([message.key() for message in messages]),
@@ -159,8 +186,8 @@ class KafkaConsumer(Extractor):
             "kafka_headers": _all_headers([message.headers() for message in messages]),
             "_row_id": pc.binary_join_element_wise(str(partition), offsets.cast(pa.string()), ":"),
         }
-        arrays = {name: columns[name] for name in self._contract.column_names}
-        for name, there in named(parsed.unknown, self._contract.column_names).items():
+        arrays = {name: columns[name] for name in told}
+        for name, there in named(parsed.unknown, told).items():
             arrays |= arrived(name, parsed.unknown[there], None)
         return pa.RecordBatch.from_pydict(arrays | {"_row_id": columns["_row_id"]})
 
@@ -459,3 +486,14 @@ def _rejects(messages: list["Message"], refused: Mapping[int, str]) -> pa.Record
         [refused[row] for row in rows],
         [messages[row].value() or b"" for row in rows],
     )
+
+
+def _fields(messages: list["Message"]) -> Iterator[str]:
+    """The names of the fields of messages that are JSON objects."""
+    for message in messages:
+        try:
+            told = json.loads(message.value() or b"null")
+        except ValueError:
+            continue
+        if isinstance(told, dict):
+            yield from told

@@ -75,13 +75,14 @@ class RedshiftExtractor(Extractor):
     """
 
     source = "redshift"
+    places = TABLES
 
     def __init__(self, settings: RedshiftSettings, secret: Mapping[str, str], contract: Contract) -> None:
         """`secret` has `user` and `password`."""
         self._settings = settings
         self._secret = secret
         self._schema = setting(self.source, "schema", settings.schema)
-        self._table = TABLES[contract.name]
+        self._table = self.place_of(contract)
         self._place = f"{self._schema}.{self._table}"
         self._cursor_column = contract.cursor or ""
         self._shape = BronzeShape(self.source, self._place, contract, self.drift)
@@ -135,6 +136,14 @@ class RedshiftExtractor(Extractor):
                 rows = cursor.stream(chosen, bounds, size=_FETCH_ROWS)
                 while batch := self._answered(connection, lambda: list(islice(rows, _BATCH_ROWS))):
                     yield self._shape.cast(_batch(list(found), batch), reject, declared=declared)
+
+    def sample(self, rows: int) -> pa.Table:
+        """The columns as Redshift types them; what Arrow has no type for is text."""
+        with self._connection() as connection:
+            cursor = connection.execute(self._query("SELECT * FROM {table} LIMIT %s"), (rows,))
+            names = [column.name for column in cursor.description or []]
+            told = cursor.fetchall()
+        return pa.table({name: _natural([row[place] for row in told]) for place, name in enumerate(names)})
 
     def _columns(self, connection: "Connection[Any]") -> dict[str, str]:
         return self._shape.columns(self._described(connection))
@@ -251,6 +260,13 @@ def _declared(column: "DBColumn") -> pa.DataType:
     if column.type_code == _NUMERIC:
         return pa.decimal128(column.precision or _WIDEST, column.scale or (0 if column.precision else _ANY_SCALE))
     return _TYPES.get(column.type_code, pa.string())
+
+
+def _natural(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _between(start: datetime | None, end: datetime) -> tuple[str, tuple[datetime, ...]]:

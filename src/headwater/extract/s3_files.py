@@ -29,6 +29,7 @@ from headwater.extract.beside import arrived
 from headwater.extract.csv_file import read_csv
 from headwater.extract.drift import named
 from headwater.extract.file_records import WHOLE_FILE, FileChunk, refused_whole
+from headwater.extract.file_sample import sample_csv, sample_json, sample_json_lines, sample_parquet
 from headwater.extract.from_text import reject_batch
 from headwater.extract.json_file import read_json, read_json_lines
 from headwater.extract.packed_file import CODECS, unpack
@@ -60,6 +61,14 @@ READERS: dict[str, Reader] = {
 }
 """How a file is read, by the end of its name; all but Parquet, which compresses by itself, may be packed (`CODECS`)."""
 
+SAMPLES: dict[Reader, Callable[[Path, int], pa.Table]] = {
+    read_csv: sample_csv,
+    read_json: sample_json,
+    read_json_lines: sample_json_lines,
+    read_parquet: sample_parquet,
+}
+"""What takes a sample of a file that `Reader` reads."""
+
 _OWN_COLUMNS = frozenset({"file_date", "_file_key", "_file_etag", "_file_size", "_file_line"})
 _DATED = re.compile(r"(\d{4}-\d{2}-\d{2})/[^/]+")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -80,6 +89,7 @@ class S3FileExtractor(Extractor):
     """
 
     source = "external"
+    places = FOLDERS
     by_cursor = False
     unseen = "a file that was replaced or removed between two runs"
     row_id = "_row_id"
@@ -89,7 +99,7 @@ class S3FileExtractor(Extractor):
         self._settings = settings
         self._secret = secret or {}
         self._contract = contract
-        self._folder = "/".join(part for part in (settings.prefix.strip("/"), FOLDERS[contract.name]) if part)
+        self._folder = "/".join(part for part in (settings.prefix.strip("/"), self.place_of(contract)) if part)
 
     def check(self) -> str:
         files = self._listed()
@@ -121,6 +131,25 @@ class S3FileExtractor(Extractor):
                     self._tell_drift(partition, chunk, columns, contract_file)
                     if chunk.lines:
                         yield self._batch(partition, chunk)
+
+    def sample(self, rows: int) -> pa.Table:
+        """The first rows of the newest file, with the date of its folder; text, unless the file is Parquet."""
+        files = self._listed()
+        if not files:
+            raise SourceRejected("external", f"{self._place} has no file that can be read")
+        file = files[-1]
+        with tempfile.TemporaryDirectory(prefix="headwater-") as folder:
+            path = Path(folder) / "file"
+            with self._translated(file):
+                self._download(file, path)
+            reader, codec = _reader(file.key) or (read_csv, None)
+            if codec:
+                packed, path = path, path.with_name("unpacked")
+                if reason := unpack(packed, path, codec):
+                    raise SourceRejected("external", f"{self._url(file)} is {reason}")
+            told = SAMPLES[reader](path, rows)
+        day = pa.repeat(pa.scalar(self._date(file.key), pa.date32()), told.num_rows)
+        return told if "file_date" in told.column_names else told.append_column("file_date", day)
 
     @property
     def _place(self) -> str:

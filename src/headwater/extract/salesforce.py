@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - queries are put together from the contract's and the object's own names
 
 import io
+import json
 import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
@@ -101,13 +102,14 @@ class SalesforceExtractor(Extractor):
     """
 
     source = "salesforce"
+    places = OBJECTS
     unseen = "records committed later than the overlap, versions soon replaced"
 
     def __init__(self, settings: SalesforceSettings, secret: Mapping[str, str] | None, contract: Contract) -> None:
         self._settings = settings
         self._secret = secret or {}
         self._contract = contract
-        self._object = OBJECTS[contract.name]
+        self._object = self.place_of(contract)
         self._shape = BronzeShape(self.source, self._object, contract, self.drift)
 
     def check(self) -> str:
@@ -160,6 +162,23 @@ class SalesforceExtractor(Extractor):
                     rows = self._shape.cast(batch, reject, declared=query.declared)
                     if rows.num_rows:
                         yield rows
+
+    def sample(self, rows: int) -> pa.Table:
+        """Every field that the app's user may see, as text; columns are named as Bronze names them."""
+        with self._session() as session:
+            names = [str(told["name"]) for told in session.fields(self._object) if told.get("type") not in _NOT_QUERIED]
+            fields = {snake_case(name): name for name in names}
+            records: list[_Record] = []
+            while len(records) < rows:
+                after = f" WHERE Id > '{records[-1]['Id']}'" if records else ""
+                page = session.page(
+                    f"SELECT {', '.join(names)} FROM {self._object}{after} ORDER BY Id LIMIT {rows - len(records)}"
+                )
+                records += page.records
+                if page.whole:
+                    break
+        plain = [{field: _simple(record.get(field)) for field in fields.values()} for record in records]
+        return pa.Table.from_batches([_from_records(plain, fields)])
 
     def _session(self) -> "SalesforceSession":
         from headwater.extract.salesforce_api import SalesforceSession
@@ -284,6 +303,11 @@ def _from_records(records: list[_Record], fields: Mapping[str, str]) -> pa.Recor
         for column, field in fields.items()
     }
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _simple(value: Any) -> Any:
+    """A value as it is, or the JSON of one that has fields of its own, such as an address."""
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _text(value: Any) -> str | None:

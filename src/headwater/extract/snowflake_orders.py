@@ -62,6 +62,7 @@ class SnowflakeExtractor(Extractor):
     """
 
     source = "snowflake"
+    places = TABLES
 
     def __init__(self, settings: SnowflakeSettings, secret: Mapping[str, str], contract: Contract) -> None:
         """`secret` has `user` and `password`."""
@@ -69,7 +70,7 @@ class SnowflakeExtractor(Extractor):
         self._secret = secret
         database = setting(self.source, "database", settings.database)
         schema = setting(self.source, "schema", settings.schema)
-        parts = (database, schema, TABLES[contract.name])
+        parts = (database, schema, self.place_of(contract))
         self._rows = f"FROM {'.'.join(_quoted(part) for part in parts)}"
         self._place = ".".join(parts)
         self._cursor_column = contract.cursor or ""
@@ -130,6 +131,16 @@ class SnowflakeExtractor(Extractor):
                 raise SourceUnavailable(
                     self.source, f"{rows} of {cursor.rowcount} rows came while reading {self._place}", whole=False
                 )
+
+    def sample(self, rows: int) -> pa.Table:
+        """The columns as Snowflake types them, their names in small letters."""
+        with self._cursor() as cursor:
+            names = [column.name.lower() for column in cursor.describe(f"SELECT * {self._rows}") or []]
+            cursor.execute(f"SELECT * {self._rows} LIMIT {int(rows)}")
+            tables = list(cursor.fetch_arrow_batches(force_microsecond_precision=True))
+        if not tables:
+            return pa.table({name: pa.nulls(0) for name in names})
+        return pa.concat_tables(tables, promote_options="permissive").rename_columns(names)
 
     def _columns(self, cursor: "SnowflakeCursor") -> dict[str, str]:
         described = self._answered(lambda: cursor.describe(f"SELECT * {self._rows}")) or []

@@ -39,18 +39,14 @@ def described(lake: Place, contracts: Contracts, table: str, rows: int) -> Descr
 
 def demands(column: Column, contract: Contract) -> str:
     """What a value of the column must be, in a few words."""
-    bounds = {
-        "at least": column.minimum,
-        "above": column.exclusive_minimum,
-        "at most": column.maximum,
-        "below": column.exclusive_maximum,
-    }
     references = [f"in {key.parent}.{key.parent_column}" for key in contract.foreign_keys if key.column == column.name]
     told = [
         "key" if column.name in contract.key else "required" if column.required else "",
+        "unique" if column.unique else "",
         "cursor" if column.name == contract.cursor else "",
         f"one of {', '.join(column.allowed)}" if column.allowed else "",
-        *(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None),
+        *column.bounds,
+        *column.lengths,
         f"like {column.pattern}" if column.pattern else "",
         *references,
         "partition" if column.name in contract.partition_by else "",

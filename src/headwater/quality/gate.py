@@ -8,6 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from headwater.contracts.schema_contracts import UNHELD
 from headwater.quality.rules import PARSE, in_words
 from headwater.quality.verdict import Candidate, Check, Verdict, first_line, span_text, unjudged
 
@@ -37,7 +38,7 @@ class Gate:
         Nothing is raised for a candidate that fails: the verdict says so. A check that raises, is not evaluated or
         does not end in time fails as critical, whatever its own severity.
         """
-        checks = [*_batch_checks(candidate), *self._candidate_checks(candidate)]
+        checks = [*_unheld(candidate), *_batch_checks(candidate), *self._candidate_checks(candidate)]
         return Verdict(candidate.contract.table, tuple(checks))
 
     def _candidate_checks(self, candidate: Candidate) -> list[Check]:
@@ -83,7 +84,19 @@ def _batch_checks(candidate: Candidate) -> list[Check]:
         rows, of = (batch.rejected, batch.rows + batch.rejected) if rule == PARSE else (batch.broken[rule], batch.rows)
         detail = f"{in_words(rule, candidate.contract)} in {rows} of {of} rows, which is {share:.2%}; limit {limit:.2%}"
         checks.append(Check(f"refused:{rule}", "critical", share, f"at most {limit:g}", share <= limit, detail))
+    for rule, rows in sorted(batch.nulled.items()):
+        detail = (
+            f"{in_words(rule, candidate.contract)} in {rows} rows, where it was set to null (validation_mode: loose)"
+        )
+        checks.append(Check(f"nulled:{rule}", "warning", rows, "none", success=False, detail=detail))
     return checks
+
+
+def _unheld(candidate: Candidate) -> list[Check]:
+    """That a table is not held to its contract is told with every verdict on it."""
+    if candidate.contract.held:
+        return []
+    return [Check("contract:held", "warning", None, "held to its contract", success=False, detail=UNHELD)]
 
 
 _Result = TypeVar("_Result")

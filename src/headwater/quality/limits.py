@@ -1,21 +1,23 @@
 """What an operator may tune of the gate: `config/dq.yaml`, typed, with every name in it checked against the contracts."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from headwater.config import Duration, UniqueKeys
+from headwater.config import Duration
 from headwater.contracts import Contract, Contracts
+from headwater.contracts.schema_contracts import SchemaContracts, dq_document
 from headwater.errors import ConfigurationError
 from headwater.quality.rules import rule_names
 
 Severity: TypeAlias = Literal["critical", "warning"]
+Finding: TypeAlias = tuple[str, str]
+"""What is wrong with `dq.yaml`: the dotted key, and what is said behind it."""
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 PRICED: Final = "amount_usd"
@@ -27,15 +29,6 @@ class _Block(BaseModel):
 
 
 _B = TypeVar("_B", bound=_Block)
-
-
-class SchemaContracts(_Block):
-    """Whether and how rows are held to their contracts, and which tables must have one."""
-
-    enabled: bool = True
-    validation_mode: Literal["strict", "loose"] = "strict"
-    contracts_path: str | None = None
-    required_tables: tuple[str, ...] = ()
 
 
 class Freshness(_Block):
@@ -102,56 +95,81 @@ def load_limits(path: Path, contracts: Contracts) -> Limits:
     Raises:
         ConfigurationError: a key, table, column, rule or severity in it is not known; names the file and the key.
     """
-    file = _validated(path, "", _File, _read(path))
+    limits, findings = read_limits(dq_document(path), contracts)
+    if limits is None:
+        key, said = findings[0]
+        raise ConfigurationError(f"{path}: {key}{said}")
+    return limits
+
+
+def read_limits(document: Mapping[str, Any], contracts: Contracts) -> tuple[Limits | None, list[Finding]]:
+    """What `dq.yaml` says, and everything that is wrong with it; no limits where anything is."""
+    file, found = _validated("", _File, document)
+    if file is None:
+        return None, found
     judged = {contract.table: contract for contract in contracts.values() if contract.layer != "bronze"}
     for table in file.tables:
-        _known(path, f"tables.{table}", table, judged, "table with a Silver or Gold contract")
-    _check_mode(path, file.schema_contracts)
-    for table in file.schema_contracts.required_tables:
-        _known(path, "schema_contracts.required_tables", table, judged, "table with a Silver or Gold contract")
-    _validated(path, "defaults", TableLimits, file.defaults)
+        found += _known(f"tables.{table}", table, judged, "table with a Silver or Gold contract")
+    found += _required(file.schema_contracts, contracts)
+    defaults, wrong = _validated("defaults", TableLimits, file.defaults)
+    found += wrong
     tables = {}
-    for table, contract in judged.items():
-        limits = _validated(path, f"tables.{table}", TableLimits, _merged(file.defaults, file.tables.get(table, {})))
-        _check(path, f"tables.{table}", limits, contract)
-        tables[contract.name] = limits
-    return Limits(tables, file.schema_contracts, file.timeout)
+    for table, contract in () if defaults is None else judged.items():
+        given = file.tables.get(table) or {}
+        promised = _promised(contract) if file.schema_contracts.enabled else {}
+        found += _said_twice(contract, promised, given)
+        merged = _merged(_merged(file.defaults, promised), given)
+        limits, wrong = _validated(f"tables.{table}", TableLimits, merged)
+        found += wrong
+        if limits is not None:
+            found += _unknown(f"tables.{table}", limits, contract)
+            tables[contract.name] = limits
+    return None if found else Limits(tables, file.schema_contracts, file.timeout), found
 
 
-def _check_mode(path: Path, block: SchemaContracts) -> None:
-    """Only what is served may be asked for: a row is held to its contract, or refused."""
-    if not block.enabled:
-        raise ConfigurationError(f"{path}: schema_contracts.enabled: rows are always held to contracts; set it to true")
-    if block.validation_mode != "strict":
-        raise ConfigurationError(f"{path}: schema_contracts.validation_mode: only strict is served; set it to strict")
+def _required(block: SchemaContracts, contracts: Contracts) -> Iterator[Finding]:
+    known = {contract.table: contract for contract in contracts.values()}
+    for table in block.required_tables:
+        if table not in known:
+            layer, _, name = table.rpartition(".")
+            write = f"write {layer or '<layer>'}/{name}.yaml below schema_contracts.contracts_path"
+            said = f": {table} has no contract{_hint(table, list(known))}; {write}"
+            yield "schema_contracts.required_tables", said
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _promised(contract: Contract) -> dict[str, Any]:
+    """What the contract promises, as limits."""
+    promise = contract.promise
+    fresh = {} if promise.max_age is None else {"max_age": promise.max_age, "column": promise.of}
+    rows = {name: held for name in ("min_rows", "max_rows") if (held := getattr(promise, name)) is not None}
+    return {block: limits for block, limits in (("freshness", fresh), ("volume", rows)) if limits}
+
+
+def _said_twice(contract: Contract, promised: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Finding]:
+    """What a contract promises is said there alone: two places would part one day."""
+    for block, limits in promised.items():
+        mine = given.get(block, {})
+        keys = [key for key in limits if isinstance(mine, dict) and key in mine]
+        for key in [block] if mine is None else [f"{block}.{key}" for key in keys]:
+            yield (
+                f"tables.{contract.table}.{key}",
+                f": the contract of {contract.table} promises it already; say it in one of the two",
+            )
+
+
+def _validated(above: str, block: type[_B], values: Any) -> tuple[_B | None, list[Finding]]:
     try:
-        with path.open(encoding="utf-8") as stream:
-            values = yaml.load(stream, UniqueKeys) or {}  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: cannot read the gate's limits: {error.strerror}; set `dq` to their file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{path}: expected keys and values at the top, such as `defaults:` and `tables:`")
-    return values
-
-
-def _validated(path: Path, above: str, block: type[_B], values: Any) -> _B:
-    try:
-        return block.model_validate(values)
+        return block.model_validate(values), []
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        parts = [str(part) for part in first["loc"]]
-        key = ".".join(filter(None, [above, *parts]))
-        if first["type"] != "extra_forbidden":
-            raise ConfigurationError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
-        known = _known_keys(block, parts[:-1])
-        raise ConfigurationError(f"{path}: {key} is not known{_hint(parts[-1], known)}") from error
+        return None, [_finding(above, block, each) for each in error.errors(include_url=False, include_context=False)]
+
+
+def _finding(above: str, block: type[BaseModel], error: Mapping[str, Any]) -> Finding:
+    parts = [str(part) for part in error["loc"]]
+    key = ".".join(filter(None, [above, *parts]))
+    if error["type"] != "extra_forbidden":
+        return key, f": {error['msg'].removeprefix('Value error, ')}"
+    return key, f" is not known{_hint(parts[-1], _known_keys(block, parts[:-1]))}"
 
 
 def _known_keys(block: type[BaseModel], above: Iterable[str]) -> list[str]:
@@ -171,31 +189,29 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def _check(path: Path, key: str, limits: TableLimits, contract: Contract) -> None:
-    """Everything that `limits` names is there: a limit on nothing would never fail."""
+def _unknown(key: str, limits: TableLimits, contract: Contract) -> Iterator[Finding]:
+    """Everything that `limits` names and that is not there: a limit on nothing would never fail."""
     if (freshness := limits.freshness) is not None:
-        if freshness.column is not None:
-            _known(
-                path, f"{key}.freshness.column", freshness.column, contract.column_names, f"column of {contract.table}"
-            )
-        column = freshness.column or contract.cursor
-        if column is None or contract.column(column).type not in ("date", "timestamp"):
-            raise ConfigurationError(
-                f"{path}: {key}.freshness.column: {contract.table} needs a date or timestamp column here to be judged by"
-            )
+        named, where = freshness.column, f"{key}.freshness.column"
+        if named is not None and named not in contract.column_names:
+            yield from _known(where, named, contract.column_names, f"column of {contract.table}")
+        else:
+            column = named or contract.cursor
+            if column is None or contract.column(column).type not in ("date", "timestamp"):
+                yield where, f": {contract.table} needs a date or timestamp column here to be judged by"
     for rule in limits.refused:
-        _known(path, f"{key}.refused", rule, ("default", *rule_names(contract)), f"row rule of {contract.table}")
+        yield from _known(f"{key}.refused", rule, ("default", *rule_names(contract)), f"row rule of {contract.table}")
     if limits.unpriced is not None and PRICED not in contract.column_names:
-        raise ConfigurationError(f"{path}: {key}.unpriced: {contract.table} has no column {PRICED}; remove the limit")
+        yield f"{key}.unpriced", f": {contract.table} has no column {PRICED}; remove the limit"
     volume = limits.volume
     if volume.max_rows is not None and volume.max_rows < volume.min_rows:
-        raise ConfigurationError(f"{path}: {key}.volume: max_rows is below min_rows, so every volume fails")
+        yield f"{key}.volume", ": max_rows is below min_rows, so every volume fails"
 
 
-def _known(path: Path, key: str, name: str, known: Iterable[str], what: str) -> None:
+def _known(key: str, name: str, known: Iterable[str], what: str) -> Iterator[Finding]:
     names = list(known)
     if name not in names:
-        raise ConfigurationError(f"{path}: {key}: {name} is no {what}{_hint(name, names)}")
+        yield key, f": {name} is no {what}{_hint(name, names)}"
 
 
 def _hint(name: str, known: list[str]) -> str:

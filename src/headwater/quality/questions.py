@@ -4,7 +4,7 @@ Only `gate.py` imports it, in a thread, while data is still being extracted.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,9 +27,11 @@ from headwater.quality.expectations import (
 )
 from headwater.quality.freshness import RULE, freshness_check
 from headwater.quality.limits import PRICED, Severity
+from headwater.quality.rules import in_words, value_rules, values_broken
 from headwater.quality.verdict import Candidate, Check, first_line, unjudged
 
 _AGE: Final = "_age_s"
+_BROKEN: Final = "_breaks_"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -73,8 +75,10 @@ class Questioner:
 def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
     """Every question to the candidate, and the views that their queries name."""
     contract = candidate.contract
-    asked = [_uniqueness(contract)] if contract.key else []
+    asked = [_uniqueness("key:unique", contract.key)] if contract.key else []
+    asked += [_uniqueness(f"{column.name}:unique", (column.name,)) for column in contract.columns if column.unique]
     asked += [_presence(column.name) for column in contract.columns if column.required or column.name in contract.key]
+    asked += _values(contract)
     views = {}
     for foreign_key in contract.foreign_keys:
         if (parent := candidate.parents.get(foreign_key.parent)) is not None:
@@ -87,19 +91,39 @@ def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
     return views, [*asked, *_volume(candidate), *_freshness(candidate), *_pricing(candidate)]
 
 
-def _uniqueness(contract: Contract) -> _Asked:
-    key = ", ".join(map(_quoted, contract.key))
-    given = " AND ".join(f"{_quoted(name)} IS NOT NULL" for name in contract.key)
+def _uniqueness(rule: str, columns: Sequence[str]) -> _Asked:
+    key = ", ".join(map(_quoted, columns))
+    given = " AND ".join(f"{_quoted(name)} IS NOT NULL" for name in columns)
     # Two 64-bit hashes group many times faster than wide text, and tell keys apart as surely.
     hashes = f"xxhash64({key}), xxhash64('second', {key})"
     query = f"SELECT 1 AS key FROM {{batch}} WHERE {given} GROUP BY {hashes} HAVING count(*) > 1"  # noqa: S608 - names are the contract's
-    named = ", ".join(contract.key)
+    named = ", ".join(columns)
+    what = "keys" if rule == "key:unique" else "values"
     return _Asked(
-        no_rows("key:unique", query),
+        no_rows(rule, query),
         "critical",
         "none twice",
-        lambda found: f"{found:.0f} keys ({named}) stand more than once" if found else f"every {named} stands once",
+        lambda found: f"{found:.0f} {what} ({named}) stand more than once" if found else f"every {named} stands once",
     )
+
+
+def _values(contract: Contract) -> list[_Asked]:
+    """What a contract allows of single values: of Silver the row rules saw to it, a Gold table is asked."""
+    if contract.layer != "gold":
+        return []
+    return [
+        _Asked(
+            no_rows(rule.name, f"SELECT 1 AS broken FROM {{batch}} WHERE {_quoted(_BROKEN + rule.name)}"),  # noqa: S608 - as above
+            "critical",
+            "in no row",
+            partial(_told_of_value, in_words(rule.name, contract)),
+        )
+        for rule in value_rules(contract)
+    ]
+
+
+def _told_of_value(wrong: str, found: float) -> str:
+    return f"{wrong} in {found:.0f} rows" if found else f"in no row {wrong}"
 
 
 def _presence(column: str) -> _Asked:
@@ -200,6 +224,7 @@ def _narrow(candidate: Candidate) -> DataFrame:
     contract, limits = candidate.contract, candidate.limits
     names = {column.name for column in contract.columns if column.required}
     names |= {*contract.key, *(foreign_key.column for foreign_key in contract.foreign_keys)}
+    names |= {column.name for column in contract.columns if column.unique}
     names |= {PRICED} if limits.unpriced else set()
     dated = None if limits.freshness is None else limits.freshness.column or contract.cursor
     names |= {dated} if dated else set()
@@ -207,6 +232,9 @@ def _narrow(candidate: Candidate) -> DataFrame:
     if missing := sorted(names - set(candidate.rows.columns)):
         raise ValueError(f"the candidate lacks {', '.join(missing)}")
     columns = [F.col(name) for name in contract.column_names if name in names]
+    if contract.layer == "gold":
+        broken = values_broken(candidate.rows, contract)
+        columns += [condition.alias(_BROKEN + rule.name) for rule, condition in broken.items()]
     if dated:
         at = F.lit((candidate.at - _EPOCH) // timedelta(microseconds=1))
         told = F.unix_micros(F.col(dated).cast("timestamp"))

@@ -11,15 +11,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract, ForeignKey
-from headwater.contracts.contract import Column
+from headwater.contracts.columns import instant_of
+from headwater.contracts.contract import Bound, Column
 from headwater.quality.typed import RAW
 
-Kind: TypeAlias = Literal["required", "type", "allowed", "range", "pattern", "reference"]
+Kind: TypeAlias = Literal["required", "type", "allowed", "range", "pattern", "length", "reference"]
 
 RULES: Final = "_rules"
 """Column of the names of the rules that a row breaks, in the contract's order; empty where it is accepted."""
 REFUSED: Final = "_refused"
 """Column that tells whether a row breaks any."""
+NULLED: Final = "_nulled"
+"""Column of the names of the rules for which fields of an accepted row were set to null; null where none was."""
 PARSE: Final = "parse"
 """The rule of what a source sent and no row could be made of: it lies in the rejects, and counts in the batch."""
 
@@ -53,6 +56,38 @@ def rule_names(contract: Contract) -> tuple[str, ...]:
     return (PARSE, *(rule.name for rule in rules(contract)))
 
 
+def forgiven(rows: DataFrame, contract: Contract) -> DataFrame:
+    """The same rows with `_nulled`, and null in each field that broke a rule and may be missing.
+
+    Fields that a row cannot do without (its key, its cursor, its tie-break, what is required) are left as they are, for
+    `judged` to refuse; a deletion's too.
+    """
+    broken: dict[str, list[tuple[Rule, Expression]]] = {}
+    for rule, condition in _conditions(rows, contract):
+        if _forgivable(rule, contract):
+            broken.setdefault(rule.column, []).append((rule, F.coalesce(condition, F.lit(False))))
+    if not broken:
+        return rows.withColumn(NULLED, F.lit(None).cast("array<string>"))
+    every = [pair for pairs in broken.values() for pair in pairs]
+    names = F.array_compact(F.array(*(F.when(condition, F.lit(rule.name)) for rule, condition in every)))
+    marked = F.when(_any(every), names).alias(NULLED)
+    fine = {name: ~_any(pairs) for name, pairs in broken.items()}
+    fine |= {RAW + name: condition for name, condition in fine.items()}
+    fields = (F.when(fine[name], F.col(name)).alias(name) if name in fine else F.col(name) for name in rows.columns)
+    return rows.select(*fields, marked)
+
+
+def value_rules(contract: Contract) -> tuple[Rule, ...]:
+    """The rules on what a value may be, where there is one."""
+    return tuple(rule for rule in rules(contract) if rule.kind in ("allowed", "range", "pattern", "length"))
+
+
+def values_broken(rows: DataFrame, contract: Contract) -> dict[Rule, Expression]:
+    """For each of `value_rules` the condition that a row breaks it."""
+    told, wanted = _conditions(rows, contract), value_rules(contract)
+    return {rule: condition for rule, condition in told if rule in wanted}
+
+
 def judged(rows: DataFrame, contract: Contract, parents: Mapping[str, DataFrame]) -> DataFrame:
     """The same rows with `_rules` and `_refused`.
 
@@ -60,15 +95,7 @@ def judged(rows: DataFrame, contract: Contract, parents: Mapping[str, DataFrame]
     A foreign key whose parent is not among them is not judged. A deletion is judged by its key and its cursor only.
     The keys without a parent are looked up here, once, so that what is returned reads its rows in one pass.
     """
-    broken: list[tuple[Rule, Expression]] = []
-    columns = rows.columns
-    for rule in rules(contract):
-        if rule.kind == "reference":
-            continue
-        column = contract.column(rule.column)
-        raw = F.col(RAW + column.name) if RAW + column.name in columns else None
-        if (condition := _breaks(rule.kind, column, raw)) is not None:
-            broken.append((rule, _unless_deleted(condition, rule, contract)))
+    columns, broken = rows.columns, _conditions(rows, contract)
     for foreign_key in contract.foreign_keys:
         if (parent := parents.get(foreign_key.parent)) is not None:
             rows, orphan = _orphans(rows, foreign_key, parent)
@@ -92,7 +119,9 @@ def in_words(rule: str, contract: Contract) -> str:
         case "allowed":
             return f"{name} is none of {', '.join(column.allowed)}"
         case "range":
-            return f"{name} is not {' and '.join(_bounds(column))}"
+            return f"{name} is not {' and '.join(column.bounds)}"
+        case "length":
+            return f"{name} is not {' and '.join(column.lengths)}"
         case "pattern":
             return f"{name} does not look like {column.pattern}"
         case "reference":
@@ -110,15 +139,39 @@ def reasons(contract: Contract) -> Expression:
 
 
 def _demands(contract: Contract, column: Column) -> dict[Kind, bool]:
-    bounds = (column.minimum, column.maximum, column.exclusive_minimum, column.exclusive_maximum)
     return {
         "required": column.required or column.name in contract.key,
-        "type": True,
+        "type": contract.held or column.name in _indispensable(contract),
         "allowed": bool(column.allowed),
-        "range": any(bound is not None for bound in bounds),
+        "range": bool(column.bounds),
         "pattern": column.pattern is not None,
+        "length": bool(column.lengths),
         "reference": any(each.column == column.name for each in contract.foreign_keys),
     }
+
+
+def _indispensable(contract: Contract) -> set[str | None]:
+    """What tells rows and their versions apart."""
+    return {*contract.key, contract.cursor, contract.tie_break}
+
+
+def _forgivable(rule: Rule, contract: Contract) -> bool:
+    return not contract.column(rule.column).required and rule.column not in _indispensable(contract)
+
+
+def _conditions(rows: DataFrame, contract: Contract) -> list[tuple[Rule, Expression]]:
+    """Every rule that can be told from a row alone, with the condition that the row breaks it."""
+    columns, found = set(rows.columns), []
+    for rule in rules(contract):
+        column = contract.column(rule.column)
+        raw = F.col(RAW + column.name) if RAW + column.name in columns else None
+        if (condition := _breaks(rule.kind, column, raw)) is not None:
+            found.append((rule, _unless_deleted(condition, rule, contract)))
+    return found
+
+
+def _any(broken: list[tuple[Rule, Expression]]) -> Expression:
+    return reduce(lambda either, condition: either | condition, (condition for _, condition in broken))
 
 
 def _breaks(kind: Kind, column: Column, raw: Expression | None) -> Expression | None:
@@ -134,6 +187,10 @@ def _breaks(kind: Kind, column: Column, raw: Expression | None) -> Expression | 
             return value.isNotNull() & ~_within(column)
         case "pattern":
             return value.isNotNull() & ~value.rlike(str(column.pattern))
+        case "length":
+            long = F.length(value)
+            short = F.lit(False) if column.min_length is None else long < column.min_length
+            return value.isNotNull() & (short if column.max_length is None else short | (long > column.max_length))
         case "reference":
             return None
     assert_never(kind)
@@ -153,20 +210,12 @@ def _within(column: Column) -> Expression:
     return reduce(lambda both, test: both & test, tests)
 
 
-def _bound(column: Column, bound: float) -> Expression:
+def _bound(column: Column, bound: Bound) -> Expression:
+    if isinstance(bound, str):
+        return F.lit(instant_of(bound, column.type)).cast(column.type)
     if column.type.startswith("decimal"):
         return F.lit(Decimal(str(bound)))
     return F.lit(int(bound) if float(bound).is_integer() else bound)
-
-
-def _bounds(column: Column) -> list[str]:
-    named = {
-        "at least": column.minimum,
-        "above": column.exclusive_minimum,
-        "at most": column.maximum,
-        "below": column.exclusive_maximum,
-    }
-    return [f"{words} {bound:g}" for words, bound in named.items() if bound is not None]
 
 
 def _unless_deleted(condition: Expression, rule: Rule, contract: Contract) -> Expression:
@@ -201,8 +250,7 @@ def _with_rules(rows: DataFrame, contract: Contract, broken: list[tuple[Rule, Ex
         return rows.withColumn(RULES, none).withColumn(REFUSED, F.lit(False))
     order = {rule: position for position, rule in enumerate(rules(contract))}
     broken = sorted(broken, key=lambda pair: order[pair[0]])
-    any_broken = reduce(lambda either, condition: either | condition, (condition for _, condition in broken))
     names = [F.when(condition, F.lit(rule.name)) for rule, condition in broken]
     # Nearly every row breaks none: the array of names is only built where one is broken.
-    refused = rows.withColumn(REFUSED, F.coalesce(any_broken, F.lit(False)))
+    refused = rows.withColumn(REFUSED, F.coalesce(_any(broken), F.lit(False)))
     return refused.withColumn(RULES, F.when(F.col(REFUSED), F.array_compact(F.array(*names))).otherwise(none))

@@ -1,6 +1,6 @@
 """Brings what a function returned to the types and the order of its contract."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pyspark.sql import DataFrame
@@ -30,33 +30,33 @@ _WIDER: Final = {
 def typed(rows: DataFrame, contract: Contract) -> DataFrame:
     """Every column of the contract, in its order and its type, then the columns that describe the version.
 
-    Decimals are rounded half away from zero. In Silver a value that does not fit its type becomes null and its text
-    is kept in `_raw_<column>`, so that the row breaks `<column>:type`; in Gold it fails the query.
+    In Silver decimals are rounded half away from zero, and a value that does not fit its type becomes null and its text
+    is kept in `_raw_<column>`, so that the row breaks `<column>:type`. A Gold function returns the contract's types.
 
     Raises:
-        ConfigurationError: the function lacks a column of the contract, or returns one that it does not have.
+        ConfigurationError: the function lacks a column of the contract, or returns one that it does not have; or, in
+            Gold, one of another type.
     """
     held = {field.name: field.dataType for field in rows.schema.fields}
     kept = _kept(contract, held)
     _check(contract, held, kept)
+    if contract.layer == "gold":
+        return rows.select(*contract.column_names)
     values, texts = [], {name: F.col(name) for name in kept if name.startswith(RAW)}
     for column in contract.columns:
-        value, fits = F.col(column.name), _fits(held[column.name], column.type)
+        value, lossless = F.col(column.name), fits(held[column.name], column.type)
         cast = value if held[column.name].simpleString() == column.type else value.try_cast(column.type)
         lost = value.isNotNull() & cast.isNull()
-        if not fits and contract.layer == "silver":
+        if not lossless:
             text = F.when(lost, value.cast("string"))
             told = texts.get(RAW + column.name)
             texts[RAW + column.name] = (text if told is None else F.coalesce(told, text)).alias(RAW + column.name)
-        elif not fits:
-            message = F.lit(f"{contract.table}.{column.name}: a value does not fit {column.type}")
-            cast = F.when(lost, F.raise_error(message).cast(column.type)).otherwise(cast)
         values.append(cast.alias(column.name))
     described = [F.col(name) for name in kept if not name.startswith(RAW)]
     return rows.select(*values, *described, *texts.values())
 
 
-def _kept(contract: Contract, held: dict[str, DataType]) -> list[str]:
+def _kept(contract: Contract, held: Mapping[str, DataType]) -> list[str]:
     """The columns beside the contract's own that later steps read."""
     if contract.layer != "silver":
         return []
@@ -66,18 +66,36 @@ def _kept(contract: Contract, held: dict[str, DataType]) -> list[str]:
 
 
 def _check(contract: Contract, held: dict[str, DataType], kept: Sequence[str]) -> None:
-    missing = [name for name in (*contract.column_names, *kept) if name not in held]
-    unknown = sorted(held.keys() - {*contract.column_names, *kept} - _BRONZE_COLUMNS)
-    if missing or unknown:
-        found = [f"lacks {', '.join(missing)}"] if missing else []
-        found += [f"returns {', '.join(unknown)}, which the contract does not have"] if unknown else []
+    if found := [said for _, said in differences(contract, held, kept)]:
         raise ConfigurationError(
             f"{contract.table}: the function {' and '.join(found)}; "
             f"make it and config/contracts/{contract.layer}/{contract.name}.yaml agree"
         )
 
 
-def _fits(held: DataType, wanted: str) -> bool:
+def differences(
+    contract: Contract, held: Mapping[str, DataType], kept: Sequence[str] | None = None
+) -> list[tuple[str | None, str]]:
+    """How the columns that a function returns differ from its contract, each as what the function does.
+
+    The first of each pair is the column of the contract that it is about; None where the contract has none.
+    """
+    kept = _kept(contract, held) if kept is None else kept
+    found: list[tuple[str | None, str]] = [
+        (name if name in contract.column_names else None, f"lacks {name}")
+        for name in (*contract.column_names, *kept)
+        if name not in held
+    ]
+    unknown = sorted(held.keys() - {*contract.column_names, *kept} - _BRONZE_COLUMNS)
+    found += [(None, f"returns {', '.join(unknown)}, which the contract does not have")] if unknown else []
+    for column in contract.columns:
+        returned = held[column.name].simpleString() if column.name in held else column.type
+        if contract.layer == "gold" and returned != column.type:
+            found.append((column.name, f"returns {column.name} as {returned}, where the contract has {column.type}"))
+    return found
+
+
+def fits(held: DataType, wanted: str) -> bool:
     """Whether no value of the one type can be lost in the other (rounding a decimal is not a loss)."""
     name = held.simpleString()
     if name in (wanted, "void") or wanted == "string" or wanted in _WIDER.get(name, ()):

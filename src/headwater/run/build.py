@@ -19,7 +19,7 @@ from headwater.errors import BalanceBroken
 from headwater.quality import evidence, freshness
 from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
-from headwater.quality.rules import RULES, judged, reasons
+from headwater.quality.rules import NULLED, RULES, forgiven, judged, reasons
 from headwater.quality.shares import BatchShares
 from headwater.quality.typed import RAW, VERSION_COLUMNS, typed
 from headwater.quality.verdict import Candidate, Verdict
@@ -160,6 +160,8 @@ class Build:
     def _silver(self, head: Head | None) -> TableReport:
         engine, txn = self.context.engine, head.txn + 1 if head else 1
         expected, rows = self._came(head, self._computed())
+        if self._forgives:
+            rows = forgiven(rows, self.contract)
         marked = judged(rows, self.contract, self._parents)
         folder = Attempt(self.context.run_id, txn).folder()
         staged = engine.stage(self._table, self._ends(marked), folder, ("end", _CAME, *self.contract.partition_by))
@@ -215,7 +217,13 @@ class Build:
         ]
         described = [F.when(refused, F.col(name)).alias(name) for name in (*VERSION_COLUMNS, RULES)]
         said = F.when(refused, reasons(self.contract)).alias("_reason")
-        return ended.select(*columns, *described, said, F.col(END).alias("end"), _CAME)
+        noted = [F.when(accepted, F.col(NULLED)).alias(NULLED)] if self._forgives else []
+        return ended.select(*columns, *described, *noted, said, F.col(END).alias("end"), _CAME)
+
+    @property
+    def _forgives(self) -> bool:
+        """Whether a field that its contract does not allow is set to null, and its row kept."""
+        return self.contract.held and self.context.limits.schema_contracts.validation_mode == "loose"
 
     def _batch(self, staged: Staged, head: Head | None) -> BatchShares:
         """What came new, as the gate judges it before the split."""
@@ -224,9 +232,16 @@ class Build:
         if refused.files:
             rows = self.context.engine.staged(self._table, refused)
             rows = rows.where((F.col("end") == "quarantined") & (F.col(_CAME) == "new"))
-            rules = rows.select(F.explode(RULES).alias("rule")).groupBy("rule").agg(F.count(F.lit(1)).alias("rows"))
-            broken = {each["rule"]: each["rows"] for each in rules.toArrow().to_pylist()}
-        return BatchShares(staged.where(came="new").rows, self._rejected_since(head), broken)
+            broken = _counted(rows, RULES)
+        return BatchShares(staged.where(came="new").rows, self._rejected_since(head), broken, self._nulled(staged))
+
+    def _nulled(self, staged: Staged) -> dict[str, int]:
+        """Of what is newly accepted, how many rows had a field set to null, by the rule that it broke."""
+        accepted = staged.where(end="accepted")
+        if not self._forgives or not accepted.files:
+            return {}
+        rows = self.context.engine.staged(self._table, accepted)
+        return _counted(rows.where((F.col("end") == "accepted") & F.col(_CAME).isin("new", "retried")), NULLED)
 
     def _balance(self, staged: Staged, expected: Mapping[str, int]) -> dict[str, int]:
         """The terms of the table's balance, each counted where its rows were written.
@@ -382,3 +397,9 @@ def _digest(rows: pa.Table) -> str:
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows.combine_chunks())
     return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
+def _counted(rows: DataFrame, names: str) -> dict[str, int]:
+    """How many of the rows have each name in their column of names."""
+    told = rows.select(F.explode(names).alias("rule")).groupBy("rule").agg(F.count(F.lit(1)).alias("rows"))
+    return {each["rule"]: each["rows"] for each in told.toArrow().to_pylist()}

@@ -1,12 +1,14 @@
 """Opens what every piece of work on a lake needs, and closes it again."""
 
+import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from headwater.config import Settings
-from headwater.contracts import load_contracts
+from headwater.contracts import project_contracts
+from headwater.contracts.schema_contracts import UNHELD, in_force
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.object_store import lake_of
 from headwater.quality.gate import Gate
@@ -16,6 +18,8 @@ from headwater.run.events import Committed, Event, Observer
 from headwater.run.mirror import Mirror
 from headwater.state import Holder, Leases, open_store
 from headwater.transform.table import load_tables
+
+_LOG = logging.getLogger("headwater.run")
 
 
 @contextmanager
@@ -27,8 +31,10 @@ def opened(settings: Settings, at: datetime | None, observers: Sequence[Observer
         LakeError: the lake is on S3, which refuses us or does not answer.
     """
     moment = datetime.now(UTC)
-    contracts, functions = load_contracts(settings.contracts), load_tables()
+    contracts, functions = project_contracts(settings), load_tables()
     limits = load_limits(settings.dq, contracts)
+    if not limits.schema_contracts.enabled:
+        _LOG.warning("%s: schema_contracts.enabled is false; %s", settings.dq, UNHELD)
     lake = lake_of(settings)
     lake.check()
     engine, gate, store = EmbeddedEngine(lake), Gate(limits.timeout), open_store(settings)
@@ -48,7 +54,7 @@ def opened(settings: Settings, at: datetime | None, observers: Sequence[Observer
             holder=holder,
             at=at or moment,
             settings=settings,
-            contracts=contracts,
+            contracts=in_force(contracts, limits.schema_contracts),
             functions=functions,
             engine=engine,
             state=mirror,
