@@ -8,6 +8,7 @@ import pyarrow as pa
 from headwater.contracts.types import arrow_type
 
 Layer: TypeAlias = Literal["bronze", "silver", "gold"]
+Comparison: TypeAlias = Literal["trimmed", "trimmed-lowercase"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,10 @@ class Column:
     """One column: `type` is its Spark SQL type, the rest are rules on its values.
 
     `minimum` and `maximum` may be met, `exclusive_minimum` and `exclusive_maximum` may not. `classification` is
-    `pii:<kind>` or `sensitive`.
+    `pii:<kind>` or `sensitive`; `pii:embedded` is text in which e-mail addresses and phone numbers may stand.
+    `joined_with` are columns (`accounts.primary_email`) that a function finds this column's rows by, and `compared_as`
+    says what of the text counts in that: all of it, or all but spaces at its ends (`trimmed`) and its case too
+    (`trimmed-lowercase`).
     """
 
     name: str
@@ -29,6 +33,8 @@ class Column:
     exclusive_minimum: float | None = None
     exclusive_maximum: float | None = None
     classification: str | None = None
+    joined_with: tuple[str, ...] = ()
+    compared_as: Comparison | None = None
 
     @property
     def arrow_type(self) -> pa.DataType:

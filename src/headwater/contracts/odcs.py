@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_args
 
 import yaml
 from jsonschema_rs import Draft201909Validator
 
-from headwater.contracts.contract import Column, Conservation, Contract, ForeignKey, Layer
+from headwater.contracts.contract import Column, Comparison, Conservation, Contract, ForeignKey, Layer
 from headwater.contracts.types import arrow_type
 from headwater.errors import ConfigurationError
 
@@ -19,6 +19,7 @@ Contracts: TypeAlias = Mapping[str, Contract]
 _Node: TypeAlias = Mapping[str, Any]
 _LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold")
 _OWN_PROPERTIES = ("cursor", "tieBreak", "deletion")
+_OWN_OF_COLUMNS = ("joinedWith", "comparedAs")
 _BOUNDS = {
     "minimum": "minimum",
     "maximum": "maximum",
@@ -68,7 +69,7 @@ def _contract(path: Path, layer: Layer, standard: Draft201909Validator) -> Contr
         raise ConfigurationError(f"{path}: schema has {len(tables)} entries, but a contract describes one table")
     table: _Node = tables[0]
     properties: list[_Node] = table.get("properties") or []
-    own = _own_properties(path, table)
+    own = _own_properties(path, "", table, _OWN_PROPERTIES)
     contract = Contract(
         layer=layer,
         name=_text(path, "schema[0].name", table.get("name")),
@@ -117,13 +118,19 @@ def _text(path: Path, key: str, value: object) -> str:
     return str(value)
 
 
-def _own_properties(path: Path, table: _Node) -> dict[str, str]:
-    own = {str(each["property"]): str(each["value"]) for each in table.get("customProperties") or []}
-    if unknown := own.keys() - set(_OWN_PROPERTIES):
+def _own_properties(path: Path, above: str, node: _Node, known: tuple[str, ...]) -> dict[str, str]:
+    own = {str(each["property"]): str(each["value"]) for each in node.get("customProperties") or []}
+    if unknown := own.keys() - set(known):
         raise ConfigurationError(
-            f"{path}: customProperties has {', '.join(sorted(unknown))}; known are {', '.join(_OWN_PROPERTIES)}"
+            f"{path}: {above}customProperties has {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         )
     return own
+
+
+def _comparison(path: Path, name: str, told: str | None) -> Comparison | None:
+    if told is not None and told not in get_args(Comparison):
+        raise ConfigurationError(f"{path}: {name}: comparedAs {told} is none of {', '.join(get_args(Comparison))}")
+    return cast("Comparison | None", told)
 
 
 def _ordered(properties: list[_Node], flag: str, position: str) -> tuple[str, ...]:
@@ -139,6 +146,7 @@ def _column(path: Path, field: _Node) -> Column:
     except ValueError as error:
         raise ConfigurationError(f"{path}: {name}.physicalType: {error}") from error
     options: _Node = field.get("logicalTypeOptions") or {}
+    own = _own_properties(path, f"{name}.", field, _OWN_OF_COLUMNS)
     return Column(
         name=name,
         type=spark_type,
@@ -147,6 +155,8 @@ def _column(path: Path, field: _Node) -> Column:
         allowed=_allowed(field),
         pattern=options.get("pattern"),
         classification=field.get("classification"),
+        joined_with=tuple(filter(None, own.get("joinedWith", "").replace(",", " ").split())),
+        compared_as=_comparison(path, name, own.get("comparedAs")),
         **{mine: options.get(theirs) for mine, theirs in _BOUNDS.items()},
     )
 
@@ -205,3 +215,8 @@ def _check_parents(folder: Path, contract: Contract, contracts: Contracts) -> No
                 f"{path}: {foreign_key.column}.relationships: no contract has "
                 f"{foreign_key.parent}.{foreign_key.parent_column}"
             )
+    for column in contract.columns:
+        for joined in column.joined_with:
+            table, _, name = joined.partition(".")
+            if table not in contracts or name not in contracts[table].column_names:
+                raise ConfigurationError(f"{path}: {column.name}: joinedWith: no contract has {joined}")

@@ -14,6 +14,7 @@ from headwater.config import Settings
 from headwater.errors import CommitRefused, HeadwaterError, disk_is_full
 from headwater.extract import EXTRACTORS, build
 from headwater.object_store import lake_of
+from headwater.masking import load_masking
 from headwater.run.bronze import Landing
 from headwater.run.build import Build
 from headwater.run.context import Context
@@ -35,16 +36,19 @@ def execute(
     select: tuple[str, ...] | None = None,
     at: datetime | None = None,
     observers: Sequence[Observer] = (),
+    remask: bool = False,
 ) -> RunReport:
     """Bring Bronze, Silver and Gold up to date with the sources, and say what became of every row.
 
     `at` is the instant that the run holds to be now; by default it is. What fails of a table stands in its report.
+    With `remask` tables that stand with other masks than the settings ask for are rebuilt rather than refused.
 
     Raises:
         ConfigurationError: settings, contracts or limits are wrong; nothing was read or written.
     """
     started = time.monotonic()
-    with opened(settings, at, observers) as context:
+    with opened(settings, at, observers) as shared:
+        context = replace(shared, masking=load_masking(settings, shared.contracts), remask=remask)
         plan = planned(settings, context.contracts, context.functions, select)
         begun = _begun(context, plan)
         context.emit(RunStarted(context.run_id, context.at, plan.tables()))
