@@ -17,6 +17,8 @@ from headwater.contracts import Contract, Contracts
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
+from headwater.masking import load_masking
+from headwater.masking.tokens import TOKENS
 from headwater.object_store import Place
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
@@ -100,9 +102,15 @@ class Lake:
         contract = self.contracts[table]
         return Landing(self._next(until), contract, Told(contract, rows, **source)).run()
 
-    def build(self, table: str, until: str) -> TableReport:
+    def mask(self, settings: str) -> None:
+        """From here on runs mask as these settings say."""
+        self._context = dataclasses.replace(
+            self._context, masking=load_masking(_settings(self.folder, settings), self.contracts)
+        )
+
+    def build(self, table: str, until: str, *, remask: bool = False) -> TableReport:
         """Build a Silver or Gold table in a run at `until`."""
-        context = self._next(until)
+        context = dataclasses.replace(self._next(until), remask=remask)
         return Build(context, context.functions[table], self.contracts[table]).run()
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
@@ -125,12 +133,17 @@ class Lake:
         head = self.engine.head(place)
         return [] if head is None else self.engine.read(place, head.version).toArrow().to_pylist()
 
+    def tokens(self) -> list[dict[str, Any]]:
+        """What tokens lead back to."""
+        head = self.engine.head(TOKENS)
+        return [] if head is None else self.engine.read(TOKENS, head.version).toArrow().to_pylist()
+
     def _next(self, until: str) -> Context:
         self._runs += 1
         return dataclasses.replace(self._context, run_id=f"run-{self._runs}", at=at(until), sources=Sources())
 
 
-def _settings(folder: Path) -> Settings:
+def _settings(folder: Path, more: str = "") -> Settings:
     file = folder / "config.yaml"
-    file.write_text("engine: embedded\n", encoding="utf-8")
+    file.write_text(f"engine: embedded\n{more}", encoding="utf-8")
     return load_settings(file, environment={})

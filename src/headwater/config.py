@@ -193,6 +193,11 @@ class MaskingSettings:
     rules: dict[str, MaskRule] = field(default_factory=dict)
     columns: dict[str, MaskRule] = field(default_factory=dict)
 
+    @property
+    def any(self) -> bool:
+        """Whether something is masked."""
+        return any(rule != "none" for rule in (*self.rules.values(), *self.columns.values()))
+
 
 class Settings(BaseModel):
     """Everything that is set for one project; read-only."""

@@ -83,6 +83,24 @@ def masks_of(settings: Settings, contracts: Contracts) -> dict[str, dict[str, Ma
     return masks
 
 
+def mask_told(
+    contract: Contract, column: Column, inputs: Iterable[str], masks: Mapping[str, Mapping[str, Mask]]
+) -> str:
+    """How a column is masked, in a word; nothing of one that is neither masked nor classified.
+
+    `inputs` are what a Gold table is made of: it takes over what they hold.
+    """
+    match contract.layer:
+        case "silver":
+            mask = masks.get(contract.name, {}).get(column.name)
+            return mask.rule if mask else "none" if column.classification else ""
+        case "bronze":
+            return "none" if column.classification else ""
+        case "gold":
+            sources = [(name, masks[name][column.name]) for name in inputs if column.name in masks.get(name, {})]
+            return sources[0][1].rule if sources else "none" if column.classification else ""
+
+
 def _rules(settings: Settings, contract: Contract) -> Iterator[tuple[str, MaskRule]]:
     """The rule of each column of a Silver table."""
     masking = settings.masking
