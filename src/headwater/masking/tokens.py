@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from functools import reduce
 from typing import Final
+from zlib import crc32
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from headwater.engine import Commit, Engine, Table
+from headwater.engine import Attempt, Commit, Engine, Table
 from headwater.errors import CommitRefused, LakeError
 from headwater.masking.masks import Mask
 
@@ -33,20 +34,21 @@ _ATTEMPTS: Final = 20
 def keep(engine: Engine, rows: DataFrame, masks: Mapping[str, Mask], run_id: str, step: str) -> int:
     """Add to the table the tokens of these columns that it lacks, each once, and say how many there were.
 
-    `step` names the caller's files apart from those of others in the run. Another writer only makes it look again.
+    `step` tells the caller's files from those of other steps of the run. Another writer only makes it look again.
 
     Raises:
         LakeError: others were always faster.
     """
     told = reduce(DataFrame.unionByName, [_told(rows, name, mask, run_id) for name, mask in masks.items()])
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         head = engine.head(TOKENS)
+        first = head.txn + 1 if head else 1
         known = engine.read(TOKENS, head.version if head else None).select("token")
         fresh = told.dropDuplicates(["token"]).join(known, "token", "left_anti").select(*TOKENS.schema.names)
-        staged = engine.stage(TOKENS, fresh, f"{run_id}-{step}-{attempt}", ())
+        staged = engine.stage(TOKENS, fresh, Attempt(run_id, first).folder(crc32(step.encode())), ())
         if not staged.files:
             return 0
-        commit = Commit(TOKENS.app_id, head.txn + 1 if head else 1, {}, {"run_id": run_id, "rows": staged.rows})
+        commit = Commit(TOKENS.app_id, first, {}, {"run_id": run_id, "rows": staged.rows})
         try:
             engine.append(TOKENS, staged, commit)
         except CommitRefused:

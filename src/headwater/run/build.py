@@ -137,7 +137,7 @@ class Build:
         staged = engine.stage(self._table, self._ends(marked), folder, ("end", _CAME, *self.contract.partition_by))
         terms = self._balance(staged, expected)
         if tokenized := self.context.masking.tokenized(self.contract.name):
-            tokens.keep(engine, rows, tokenized, self.context.run_id, f"{self.contract.name}-{txn}")
+            tokens.keep(engine, rows, tokenized, self.context.run_id, self.contract.name)
         self._quarantine(staged)
         batch = self._batch(staged, head)
         accepted = staged.where(end="accepted")
