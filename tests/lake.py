@@ -20,6 +20,8 @@ from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import SourceUnavailable
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
 from headwater.extract.conform import BronzeShape
+from headwater.masking import load_masking
+from headwater.masking.tokens import TOKENS
 from headwater.object_store import Place
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
@@ -126,9 +128,16 @@ class Lake:
         """Let any source tell what it has to a run at `until`."""
         return Landing(self.next_run(until), self.contracts[table], source).run()
 
-    def build(self, table: str, until: str | datetime) -> TableReport:
+    def mask(self, settings: str) -> None:
+        """From here on runs mask as these settings say."""
+        self._context = dataclasses.replace(
+            self._context, masking=load_masking(_settings(self.folder, settings), self.contracts)
+        )
+
+    def build(self, table: str, until: str | datetime, *, remask: bool = False) -> TableReport:
         """Build a Silver or Gold table in a run at `until`."""
         context = self.next_run(at(until) if isinstance(until, str) else until)
+        context = dataclasses.replace(context, remask=remask)
         return Build(context, context.functions[table], self.contracts[table]).run()
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
@@ -154,13 +163,18 @@ class Lake:
     def evidence(self) -> list[dict[str, Any]]:
         return DeltaTable(str(self.folder / "lake" / "_dq_results")).to_pyarrow_table().to_pylist()
 
+    def tokens(self) -> list[dict[str, Any]]:
+        """What tokens lead back to."""
+        head = self.engine.head(TOKENS)
+        return [] if head is None else self.engine.read(TOKENS, head.version).toArrow().to_pylist()
+
     def next_run(self, until: datetime) -> Context:
         """What a run at `until` works with."""
         self._runs += 1
         return dataclasses.replace(self._context, run_id=f"run-{self._runs:04}", at=until, sources=Sources())
 
 
-def _settings(folder: Path) -> Settings:
+def _settings(folder: Path, more: str = "") -> Settings:
     file = folder / "config.yaml"
-    file.write_text("engine: embedded\n", encoding="utf-8")
+    file.write_text(f"engine: embedded\n{more}", encoding="utf-8")
     return load_settings(file, environment={})

@@ -206,6 +206,27 @@ class FxSettings:
     max_age_days: int = Field(default=7, ge=0)
 
 
+MaskRule: TypeAlias = Literal["hash", "partial", "redact", "tokenize", "none"]
+
+
+@dataclass(config=_STRICT)
+class MaskingSettings:
+    """How classified columns of Silver are masked: by classification (`pii:email`), and by column over that.
+
+    A column is named with its table: `silver.accounts.billing_city`. Where masking is `required`, a personal column
+    without a rule is an error; elsewhere it is not masked.
+    """
+
+    required: bool = False
+    rules: dict[str, MaskRule] = field(default_factory=dict)
+    columns: dict[str, MaskRule] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """Whether something is masked."""
+        return any(rule != "none" for rule in (*self.rules.values(), *self.columns.values()))
+
+
 class Settings(BaseModel):
     """Everything that is set for one project; read-only."""
 
@@ -225,6 +246,7 @@ class Settings(BaseModel):
     fx: FxSettings = Field(default_factory=FxSettings)
     lease: LeaseSettings = Field(default_factory=LeaseSettings)
     aws: AwsSettings = Field(default_factory=AwsSettings)
+    masking: MaskingSettings = Field(default_factory=MaskingSettings)
 
     _context: "_Context" = PrivateAttr()
 
@@ -265,12 +287,17 @@ class _Layer:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def holds(self, key: str) -> bool:
-        value: Any = self.values
-        for part in key.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                return False
-            value = value[part]
+        return _holds(self.values, key.split("."))
+
+
+def _holds(values: Any, parts: list[str]) -> bool:
+    """Whether there is a value under these parts, some of which may be one key that has dots: `silver.orders.amount`."""
+    if not parts:
         return True
+    if not isinstance(values, Mapping):
+        return False
+    starts = ((".".join(parts[:length]), parts[length:]) for length in range(1, len(parts) + 1))
+    return any(first in values and _holds(values[first], rest) for first, rest in starts)
 
 
 @plain_dataclass(frozen=True)
@@ -431,6 +458,8 @@ def _known_keys(parts: list[str]) -> list[str]:
             block = LeaseSettings
         case ["aws"]:
             block = AwsSettings
+        case ["masking"]:
+            block = MaskingSettings
         case ["tables", _]:
             block = TableSettings
         case ["data_sources"]:

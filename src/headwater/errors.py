@@ -8,6 +8,7 @@
     ├── CommitRefused             another writer committed this span first: look again at what is left to do
     ├── TableIsHeld               another run works on the table and did not end in time
     ├── StateUnavailable          the state store did not answer: the tables know how far they are
+    ├── MaskedOtherwise           a table stands with another key or other rules than the settings have: rebuild it
     ├── BalanceBroken             rows of a batch have no end, or more than one
     ├── GateFailed                a critical check failed, raised or was not evaluated: nothing was published
     ├── LakeError                 the lake's own files say something that they must not
@@ -70,6 +71,10 @@ class TableIsHeld(HeadwaterError):
 
 class StateUnavailable(HeadwaterError):
     """The state store did not answer or can't be written; names its place."""
+
+
+class MaskedOtherwise(HeadwaterError):
+    """A table stands with another masking key or other masking rules than the settings have; says how to rebuild it."""
 
 
 class BalanceBroken(HeadwaterError):

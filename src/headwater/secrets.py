@@ -28,7 +28,7 @@ class Secret(dict[str, str]):
         return f"Secret({', '.join(self)} of {self.reference})"
 
 
-_ONLY_FIELD = {"fx_vendor": "api_key"}
+_ONLY_FIELD = {"fx_vendor": "api_key", "masking": "key"}
 """The field that a secret is when it is one value and not JSON; `password` for the others."""
 
 
@@ -43,6 +43,12 @@ class Secrets:
 
     def __repr__(self) -> str:
         return f"Secrets({', '.join(sorted(self._references))})"
+
+    def only(self, name: str) -> "Secrets":
+        """The reference to one secret alone: what a worker is given that needs no other."""
+        return Secrets(
+            {key: value for key, value in self._references.items() if key == name}, self._folder, self._sought
+        )
 
     def get(self, name: str) -> Secret:
         """Read the fields of the secret `name`, such as `user` and `password`.

@@ -6,7 +6,7 @@ RUNS = [
     *of_file(
         "run/build.py",
         ("no-parents", "{name: self._read(name) for name in parents if name in self._inputs}", "{}", "opportunities"),
-        ("built-once", "if head is not None and head.inputs == self._inputs:", "if head is not None:", "orders"),
+        ("built-once", "if head is not None and self._is_done(head):", "if head is not None:", "orders"),
         (
             "released-stay-refused",
             'changed = before is None or before.metadata.get("digest") != digest',

@@ -91,6 +91,7 @@ def test_production_names_its_secrets_and_no_secret_stands_in_a_config_file() ->
         "salesforce": "salesforce/api_token/prod",
         "kafka": "kafka/orders_stream/prod",
         "fx_vendor": "fx_vendor/api_key/prod",
+        "masking": "headwater/masking/prod",
     }
     assert settings.data_sources.redshift.iam_role == "arn:aws:iam::123456789012:role/RedshiftLoadRole"
 

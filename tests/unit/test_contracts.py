@@ -21,7 +21,9 @@ FILES = sorted(FOLDER.rglob("*.yaml"))
 PERSONAL = {
     "email": "pii:email", "primary_email": "pii:email", "phone": "pii:phone", "first_name": "pii:name",
     "last_name": "pii:name", "address": "pii:address", "billing_street": "pii:address",
-    "supplied_name": "pii:name", "supplied_email": "pii:email",
+    "supplied_name": "pii:name", "supplied_email": "pii:email", "city": "pii:address", "billing_city": "pii:address",
+    "billing_country": "pii:address", "urls": "pii:embedded", "metadata": "pii:embedded", "page_url": "pii:embedded",
+    **{f"url_{number}": "pii:embedded" for number in range(1, 13)},
 }  # fmt: skip
 SENSITIVE = {
     "annual_revenue", "amount", "amount_usd", "probability", "total_revenue", "salary", "score", "comments", "goals",

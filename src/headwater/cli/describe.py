@@ -13,6 +13,7 @@ from headwater.cli.session import Session, common_options, known_table
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from headwater.masking import Mask
     from headwater.observe.description import Description
     from headwater.quality.limits import TableLimits
     from headwater.run.plan import Neighbours
@@ -28,11 +29,12 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
     """Say what TABLE is: its columns and rules, what it is made from and what of it, how fresh it is, and some rows.
 
     TABLE is a name with or without its layer: silver.orders, orders. Values of columns that the contract classifies
-    as personal or sensitive are hidden.
+    as personal or sensitive are hidden in the sample, e-mail addresses and phone numbers in other text too.
     """
     name = known_table(session, table)
     at = lake_clock(session)
 
+    from headwater.masking import masks_of
     from headwater.object_store import lake_of
     from headwater.observe.description import described
     from headwater.quality.limits import load_limits
@@ -43,10 +45,22 @@ def describe(session: Session, table: str, rows: int, as_json: bool) -> None:
     near = neighbours(name, session.contracts, load_tables())
     limits = load_limits(session.settings.dq, session.contracts).tables.get(name)
     read = _reading(session, name)
+    masks = _masks(session, name, masks_of(session.settings, session.contracts))
     if as_json:
-        click.echo(json.dumps(_document(about, near, limits, at) | read, default=json_value, ensure_ascii=False))
+        document = _document(about, near, limits, at, masks) | read
+        click.echo(json.dumps(document, default=json_value, ensure_ascii=False))
     else:
-        _print(about, near, limits, at, read)
+        _print(about, near, limits, at, read, masks)
+
+
+def _masks(session: Session, name: str, masks: "Mapping[str, Mapping[str, Mask]]") -> dict[str, str]:
+    """How each column of a table is masked."""
+    from headwater.masking import mask_told
+    from headwater.transform.table import load_tables
+
+    contract, functions = session.contracts[name], load_tables()
+    inputs = functions[name].inputs if name in functions else ()
+    return {column.name: mask_told(contract, column, inputs, masks) for column in contract.columns}
 
 
 def _reading(session: Session, name: str) -> dict[str, str]:
@@ -76,7 +90,12 @@ def _reading(session: Session, name: str) -> dict[str, str]:
 
 
 def _print(
-    about: "Description", near: "Neighbours", limits: "TableLimits | None", at: "datetime", read: Mapping[str, str]
+    about: "Description",
+    near: "Neighbours",
+    limits: "TableLimits | None",
+    at: "datetime",
+    read: Mapping[str, str],
+    masks: Mapping[str, str],
 ) -> None:
     from headwater.observe.description import demands
     from headwater.observe.tabular import aligned
@@ -86,7 +105,7 @@ def _print(
     click.echo(f"{contract.table}: {contract.description}\n")
     facts = [
         ("owner", contract.owner),
-        ("place", about.uri),
+        ("place", f"{about.uri}{' (raw values: restricted)' if contract.layer == 'bronze' else ''}"),
         ("made from", ", ".join(near.above)),
         ("refers to", ", ".join(near.refers_to)),
         ("made of it", ", ".join(near.below)),
@@ -98,10 +117,17 @@ def _print(
     width = max(len(what) for what, told in facts if told)
     click.echo("\n".join(f"{what.ljust(width)}  {told}" for what, told in facts if told) + "\n")
     columns = [
-        [column.name, column.type, demands(column, contract), column.classification or "", column.description]
+        [
+            column.name,
+            column.type,
+            demands(column, contract),
+            column.classification or "",
+            masks[column.name],
+            column.description,
+        ]
         for column in contract.columns
     ]
-    click.echo("\n".join(aligned(["column", "type", "rules", "classified", "meaning"], columns)))
+    click.echo("\n".join(aligned(["column", "type", "rules", "classified", "mask", "meaning"], columns)))
     if about.sample:
         click.echo(f"\n{len(about.sample)} of its rows")
         names = list(contract.column_names)
@@ -126,7 +152,13 @@ def _state(about: "Description", limits: "TableLimits | None", at: "datetime") -
     return ", ".join(told)
 
 
-def _document(about: "Description", near: "Neighbours", limits: "TableLimits | None", at: "datetime") -> dict[str, Any]:
+def _document(
+    about: "Description",
+    near: "Neighbours",
+    limits: "TableLimits | None",
+    at: "datetime",
+    masks: Mapping[str, str],
+) -> dict[str, Any]:
     from headwater.observe.description import demands
 
     contract, status = about.contract, about.status
@@ -150,6 +182,7 @@ def _document(about: "Description", near: "Neighbours", limits: "TableLimits | N
                 "type": column.type,
                 "rules": demands(column, contract),
                 "classification": column.classification,
+                "mask": masks[column.name] or None,
                 "description": column.description,
             }
             for column in contract.columns

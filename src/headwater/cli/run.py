@@ -24,10 +24,15 @@ _MANY = ("no source", "one source", "two sources", "three sources", "four source
 @click.option(
     "--at", type=InstantType(), metavar="INSTANT", help="What the run holds to be now [default: the sources' clock]."
 )
+@click.option(
+    "--remask",
+    is_flag=True,
+    help="Rebuild tables whose masks are not those of the settings, which are refused otherwise.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON document.")
 @common_options
 @click.pass_obj
-def run(session: Session, select: str | None, at: datetime | None, as_json: bool) -> int:
+def run(session: Session, select: str | None, at: datetime | None, remask: bool, as_json: bool) -> int:
     """Extract what is new, check it, and bring Silver and Gold up to date.
 
     Brings the sandbox up first where the config has a `sandbox:` block.
@@ -49,7 +54,7 @@ def run(session: Session, select: str | None, at: datetime | None, as_json: bool
 
         from headwater.run import execute
 
-        report = execute(settings, select=tables, at=at, observers=(progress,))
+        report = execute(settings, select=tables, at=at, observers=(progress,), remask=remask)
 
     from headwater.observe.summary import Afterwards, document, summary
 

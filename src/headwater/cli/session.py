@@ -42,7 +42,7 @@ class Session:
         from headwater.config import load_settings
 
         settings = load_settings(self.config)
-        self._log = self._log or _start_log(settings.state / "logs", self.verbosity)
+        self._log = self._log or _start_log(settings.state / "logs", self.verbosity, careful=settings.masking.any)
         return settings
 
     @cached_property
@@ -173,23 +173,48 @@ class _ToStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not getattr(record, "told", False):
-            click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+            click.echo(f"{record.levelname.lower()}: {self.format(record)}", err=True)
 
 
-def _start_log(folder: Path, verbosity: int) -> Path:
-    """Send our records, and others' warnings, to a file that exists once there is something to write."""
+class _Careful(logging.Formatter):
+    """Writes no e-mail address and no phone number, which a traceback or a source's message may hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from headwater.masking.embedded import without_contacts_in
+
+        return without_contacts_in(super().format(record))
+
+
+class _Brief(logging.Formatter):
+    """The message alone, for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()
+
+
+class _BriefAndCareful(_Careful, _Brief):
+    """Both."""
+
+
+def _start_log(folder: Path, verbosity: int, *, careful: bool) -> Path:
+    """Send our records, and others' warnings, to a file that exists once there is something to write.
+
+    Where masking is set, what they say is `careful` of contacts.
+    """
     log = folder / f"{now():%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob("*.log"))[:-_LOGS_KEPT]:
         old.unlink(missing_ok=True)
     logging.raiseExceptions = False  # a log that can't be written, as on a full disk, is no news beside its reason
     to_file = logging.FileHandler(log, encoding="utf-8", delay=True)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    written = _Careful if careful else logging.Formatter
+    to_file.setFormatter(written("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("headwater")
     root.addHandler(to_file)
     root.setLevel(logging.WARNING)
     ours.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
     to_people = _ToStderr(logging.DEBUG if verbosity > 0 else logging.ERROR if verbosity < 0 else logging.WARNING)
+    to_people.setFormatter(_BriefAndCareful() if careful else _Brief())
     ours.addHandler(to_people)
     logging.captureWarnings(True)
     return log

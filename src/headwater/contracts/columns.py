@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from typing import cast, get_args
 
-from headwater.contracts.contract import CLASSIFICATIONS, Column, ForeignKey
+from headwater.contracts.contract import CLASSIFICATIONS, Column, Comparison, ForeignKey
 from headwater.contracts.files import Place
 from headwater.contracts.standard import Node
 from headwater.contracts.types import arrow_type
@@ -18,6 +19,7 @@ _BOUNDS = {
     "exclusive_minimum": "exclusiveMinimum",
     "exclusive_maximum": "exclusiveMaximum",
 }
+_OWN_PROPERTIES = ("joinedWith", "comparedAs")
 # Sail's expressions have none; Spark's would.
 _AROUND = re.compile(r"\(\?<?[=!]|\\[1-9]")
 
@@ -34,6 +36,7 @@ def columns_of(properties: list[Node], say: Say) -> Iterator[Column]:
             say((*place, "physicalType"), f"{name}.physicalType: {said}")
             continue
         options: Node = field.get("logicalTypeOptions") or {}
+        own = own_properties(field, _OWN_PROPERTIES, place, f"{name}.", say)
         column = Column(
             name=name,
             type=spark_type,
@@ -45,6 +48,8 @@ def columns_of(properties: list[Node], say: Say) -> Iterator[Column]:
             min_length=options.get("minLength"),
             max_length=options.get("maxLength"),
             classification=field.get("classification"),
+            joined_with=tuple(own.get("joinedWith", "").replace(",", " ").split()),
+            compared_as=_comparison(own.get("comparedAs"), name, place, say),
             **{mine: options.get(theirs) for mine, theirs in _BOUNDS.items()},
         )
         _check(column, field, place, say)
@@ -61,6 +66,23 @@ def foreign_keys_of(properties: list[Node], say: Say) -> Iterator[ForeignKey]:
             else:
                 place = ("schema", 0, "properties", number, "relationships")
                 say(place, f"{name}.relationships: {to} should read table.column")
+
+
+def own_properties(node: Node, known: tuple[str, ...], place: Place, above: str, say: Say) -> dict[str, str]:
+    """What a contract says in the standard's place for what is its reader's own."""
+    own = {str(each["property"]): str(each["value"]) for each in node.get("customProperties") or []}
+    if unknown := own.keys() - set(known):
+        where = (*place, "customProperties")
+        say(where, f"{above}customProperties has {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    return own
+
+
+def _comparison(told: str | None, name: str, place: Place, say: Say) -> Comparison | None:
+    if told is not None and told not in get_args(Comparison):
+        known = ", ".join(get_args(Comparison))
+        say((*place, "customProperties"), f"{name}: comparedAs {told} is none of {known}")
+        return None
+    return cast("Comparison | None", told)
 
 
 def _allowed(field: Node, place: Place, say: Say) -> tuple[str, ...]:

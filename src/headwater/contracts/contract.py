@@ -11,9 +11,11 @@ from headwater.contracts.types import arrow_type
 Layer: TypeAlias = Literal["bronze", "silver", "gold"]
 Bound: TypeAlias = float | str
 """The end of a range: a number, or for dates and timestamps ISO 8601 text."""
+Comparison: TypeAlias = Literal["trimmed", "trimmed-lowercase"]
 
-CLASSIFICATIONS: Final = ("pii:email", "pii:phone", "pii:name", "pii:address", "sensitive")
-"""How a column may be classified: personal, and of what kind, or sensitive."""
+CLASSIFICATIONS: Final = ("pii:email", "pii:phone", "pii:name", "pii:address", "pii:embedded", "sensitive")
+"""How a column may be classified: personal, and of what kind, or sensitive; `pii:embedded` is text in which e-mail
+addresses and phone numbers may stand."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Column:
 
     `minimum` and `maximum` may be met, `exclusive_minimum` and `exclusive_maximum` may not; lengths are in characters.
     No two rows of the table have the same value in a `unique` column. `classification` is one of `CLASSIFICATIONS`.
+    `joined_with` are columns (`accounts.primary_email`) that a function finds this column's rows by, and `compared_as`
+    says what of the text counts in that: all of it, or all but spaces at its ends (`trimmed`) and its case too
+    (`trimmed-lowercase`).
     """
 
     name: str
@@ -38,6 +43,8 @@ class Column:
     exclusive_minimum: Bound | None = None
     exclusive_maximum: Bound | None = None
     classification: str | None = None
+    joined_with: tuple[str, ...] = ()
+    compared_as: Comparison | None = None
 
     @property
     def arrow_type(self) -> pa.DataType:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from headwater.config import AwsSettings
-from headwater.contracts.columns import columns_of, foreign_keys_of
+from headwater.contracts.columns import columns_of, foreign_keys_of, own_properties
 from headwater.contracts.contract import Contract, Promise
 from headwater.contracts.files import ContractFile, Place, contract_files
 from headwater.contracts.standard import Node, departures, is_of_the_standard, parsed, table_of, unheeded
@@ -122,7 +122,7 @@ def read_contract(file: ContractFile, *, named: bool = True) -> tuple[Contract |
 
 def _contract(file: ContractFile, document: Node, table: Node, found: _Findings) -> Contract:
     properties: list[Node] = table.get("properties") or []
-    own = _own_properties(table, found)
+    own = own_properties(table, _OWN_PROPERTIES, ("schema", 0), "", found.say)
     contract = Contract(
         layer=file.layer,
         name=_text(found, ("schema", 0, "name"), "schema[0].name", table.get("name")),
@@ -154,16 +154,6 @@ def _text(found: _Findings, place: Place, key: str, value: object) -> str:
     if not value:
         found.say(place, f"{key} is missing")
     return str(value or "")
-
-
-def _own_properties(table: Node, found: _Findings) -> dict[str, str]:
-    own = {str(each["property"]): str(each["value"]) for each in table.get("customProperties") or []}
-    if unknown := own.keys() - set(_OWN_PROPERTIES):
-        found.say(
-            ("schema", 0, "customProperties"),
-            f"customProperties has {', '.join(sorted(unknown))}; known are {', '.join(_OWN_PROPERTIES)}",
-        )
-    return own
 
 
 def _ordered(properties: list[Node], flag: str, position: str, found: _Findings) -> tuple[str, ...]:
@@ -239,3 +229,9 @@ def _check_parents(contract: Contract, contracts: Contracts, found: _Findings) -
             found.say(place, f"{foreign_key.column}.relationships: {to} is neither the key of {parent.name} nor unique")
         if column.type != (own := contract.column(foreign_key.column)).type:
             found.say(place, f"{foreign_key.column}.relationships: it is {own.type}, but {to} is {column.type}")
+    for number, column in enumerate(contract.columns):
+        for joined in column.joined_with:
+            table, _, name = joined.partition(".")
+            if table not in contracts or name not in contracts[table].column_names:
+                place = ("schema", 0, "properties", number, "customProperties")
+                found.say(place, f"{column.name}: joinedWith: no contract has {joined}")

@@ -37,7 +37,7 @@ _TABLE = {
 _COLUMN = {
     *_FOR_PEOPLE, "name", "logicalType", "physicalType", "logicalTypeOptions", "required", "unique", "primaryKey",
     "primaryKeyPosition", "partitioned", "partitionKeyPosition", "classification", "relationships", "quality", "enum",
-    "items", "examples", "criticalDataElement", "semanticType",
+    "items", "examples", "criticalDataElement", "semanticType", "customProperties",
 }  # fmt: skip
 _OPTIONS = {"minLength", "maxLength", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 _PROMISE = {"id", "property", "value", "unit", "element", "description", "driver"}

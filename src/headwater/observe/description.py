@@ -7,16 +7,22 @@ from typing import Any
 import pyarrow as pa
 
 from headwater.contracts import Column, Contract, Contracts
+from headwater.masking.masks import EMBEDDED, Mask
 from headwater.object_store import Place
 from headwater.observe.lake import TableStatus, lake_tables, status_of
 
 HIDDEN = "(hidden)"
 """Stands in a sample for a value of a classified column."""
 
+_ANY_TEXT = Mask("redact", EMBEDDED)
+
 
 @dataclass(frozen=True)
 class Description:
-    """`sample` holds some rows of the newest version, the values of classified columns hidden."""
+    """`sample` holds some rows of the newest version, the values of classified columns hidden.
+
+    In all other text e-mail addresses and phone numbers are replaced, whatever the settings mask.
+    """
 
     contract: Contract
     uri: str
@@ -55,7 +61,11 @@ def demands(column: Column, contract: Contract) -> str:
 
 
 def _shown(rows: pa.Table, contract: Contract) -> Sequence[dict[str, Any]]:
-    hidden = {column.name for column in contract.columns if column.classification}
+    hidden = {c.name for c in contract.columns if c.classification and c.classification != EMBEDDED}
+    for place, column in enumerate(contract.columns):
+        if column.name not in hidden and column.type in ("string", "array<string>"):
+            shown = _ANY_TEXT.masked(rows.column(column.name).combine_chunks())
+            rows = rows.set_column(place, column.name, shown)
     return [
         {name: HIDDEN if name in hidden and value is not None else value for name, value in row.items()}
         for row in rows.to_pylist()

@@ -18,7 +18,7 @@ from headwater.engine.delta import recorded
 from headwater.errors import LakeError
 from headwater.object_store import Place
 
-Schema: TypeAlias = Literal["bronze", "silver", "gold", "quarantine", "rejects", "main"]
+Schema: TypeAlias = Literal["bronze", "silver", "gold", "quarantine", "rejects", "restricted", "main"]
 
 EVIDENCE = "_dq_results"
 """The table of every check that the gate made; it belongs to no layer."""
@@ -57,7 +57,10 @@ class LakeTable:
 
 
 def lake_tables(lake: Place, contracts: Contracts) -> list[LakeTable]:
-    """Every table that the contracts imply: theirs, a quarantine for each of Silver, rejects for each of Bronze."""
+    """Every table that the contracts imply: theirs, a quarantine for each of Silver, rejects for each of Bronze.
+
+    Beside them are the values of tokens, and the checks of the gate.
+    """
     tables = [
         LakeTable(contract.layer, contract.name, lake.at(contract.path), contract) for contract in contracts.values()
     ]
@@ -65,6 +68,7 @@ def lake_tables(lake: Place, contracts: Contracts) -> list[LakeTable]:
     bronze = [table.name for table in tables if table.schema == "bronze"]
     tables += [LakeTable("quarantine", name, lake.at(f"quarantine/{name}")) for name in silver]
     tables += [LakeTable("rejects", name, lake.at(f"rejects/{name}")) for name in bronze]
+    tables.append(LakeTable("restricted", "tokens", lake.at("restricted/tokens")))
     return [*tables, LakeTable("main", EVIDENCE, lake.at(EVIDENCE))]
 
 

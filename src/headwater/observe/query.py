@@ -33,7 +33,7 @@ class Listed:
 class LakeQuery:
     """One connection that sees every table of a lake at its newest version.
 
-    Schemas are bronze, silver, gold, quarantine and rejects, and `_dq_results` beside them; a bare name is looked for
+    Schemas are bronze, silver, gold, quarantine, rejects and restricted, `_dq_results` beside them; a bare name is looked for
     in silver, gold and bronze. Files, extensions, settings and the network are closed to its statements.
     """
 

@@ -16,6 +16,7 @@ from headwater.contracts import Contract
 from headwater.contracts.drifted import beyond
 from headwater.engine import Attempt, Commit, Head, Held, Staged, Table
 from headwater.errors import BalanceBroken
+from headwater.masking import tokens
 from headwater.quality import evidence, freshness
 from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
@@ -26,6 +27,7 @@ from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.context import Context
 from headwater.run.events import Committed, Committing, Judged, Judging, Refused, Refusing
 from headwater.run.events import Staged as FilesStaged
+from headwater.run.masked import check_inputs, masks_differ
 from headwater.run.report import TableReport
 from headwater.run.tables import QUARANTINE, evidence_table, lake_table, quarantine_table, rejects_table
 from headwater.transform.presented import presented, unreadable
@@ -51,7 +53,7 @@ class Build:
     def standing(self) -> TableReport | None:
         """What is to say of a table whose inputs did not move; None if one did."""
         head = self.context.engine.head(self._table)
-        return self._standing(head) if head is not None and head.inputs == self._inputs else None
+        return self._standing(head) if head is not None and self._is_done(head) else None
 
     def run(self) -> TableReport:
         """Bring the table to the newest versions of its inputs, or leave it alone if it is there already.
@@ -59,15 +61,21 @@ class Build:
         Raises:
             BalanceBroken: a version came to no end, or to two; nothing was committed.
             CommitRefused: another writer moved the table meanwhile.
+            MaskedOtherwise: the table, or one that it reads, stands with other masks than the settings ask for.
         """
         head = self.context.engine.head(self._table)
-        if head is not None and head.inputs == self._inputs:
+        if head is not None and self._is_done(head):
             return self._standing(head)
         self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
         first = head.txn + 1 if head else 1
         with self.context.attempting(self._table, lambda: first):
             report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
         return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
+
+    def _is_done(self, head: Head) -> bool:
+        """Whether nothing moved, and the table's masks are those that the settings ask for."""
+        differs = masks_differ(self.context, self.contract, head)
+        return head.inputs == self._inputs and not differs
 
     def _standing(self, head: Head) -> TableReport:
         """Nothing moved: the table stands, but what stands grows old."""
@@ -99,6 +107,8 @@ class Build:
         """The version of everything that the table depends on: what its function reads, and the parents of its rows."""
         names = dict.fromkeys((*self.function.inputs, *(key.parent for key in self.contract.foreign_keys)))
         heads = {name: self.context.engine.head(lake_table(self.context.contracts[name])) for name in names}
+        if self.contract.layer == "gold":
+            check_inputs(self.context, self.contract, heads)
         return {name: head.version for name, head in heads.items() if head is not None}
 
     @cached_property
@@ -166,6 +176,8 @@ class Build:
         folder = Attempt(self.context.run_id, txn).folder()
         staged = engine.stage(self._table, self._ends(marked), folder, ("end", _CAME, *self.contract.partition_by))
         terms = self._balance(staged, expected)
+        if tokenized := self.context.masking.tokenized(self.contract.name):
+            tokens.keep(engine, rows, tokenized, self.context.run_id, self.contract.name)
         self._quarantine(staged)
         batch = self._batch(staged, head)
         accepted = staged.where(end="accepted")
@@ -205,16 +217,19 @@ class Build:
         return expected, marked.withColumn(_CAME, F.coalesce(F.col(_CAME), F.lit("before")))
 
     def _ends(self, marked: DataFrame) -> DataFrame:
-        """Every version with its end; only accepted ones keep their partition, only refused ones which version they are."""
+        """Every version with its end; only accepted ones keep their partition, only refused ones which version they are.
+
+        Here values are masked: they were judged raw, and no raw one is written, of refused versions neither.
+        """
         new = F.col(_CAME) == "new"
         ended = newest(marked, self.contract, batch=new).withColumn(
             _CAME, F.when(new & F.col(OVERTAKEN), F.lit("overtaken")).otherwise(F.col(_CAME))
         )
         accepted, refused = F.col(END) == "accepted", F.col(END) == "quarantined"
-        columns = [
-            F.when(accepted, F.col(name)).alias(name) if name in self.contract.partition_by else F.col(name)
-            for name in self.contract.column_names
-        ]
+        masks, columns = self.context.masking.of(self.contract.name), []
+        for name in self.contract.column_names:
+            kept = F.when(accepted, F.col(name)) if name in masks or name in self.contract.partition_by else F.col(name)
+            columns.append((masks[name].over(kept) if name in masks else kept).alias(name))
         described = [F.when(refused, F.col(name)).alias(name) for name in (*VERSION_COLUMNS, RULES)]
         said = F.when(refused, reasons(self.contract)).alias("_reason")
         noted = [F.when(accepted, F.col(NULLED)).alias(NULLED)] if self._forgives else []
@@ -366,6 +381,7 @@ class Build:
             "counts": terms,
             "verdict": "warned" if verdict.warnings else "passed",
             "newest": self._newest(verdict),
+            "masking": context.masking.record(name),
         }
         context.leases.check(name)
         context.emit(Committing(name, txn))

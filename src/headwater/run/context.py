@@ -10,6 +10,7 @@ from headwater.config import Settings
 from headwater.contracts import Contracts
 from headwater.engine import Attempt, Engine, Table
 from headwater.errors import CommitRefused, SourceError
+from headwater.masking import Masking
 from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
 from headwater.run.events import Event, Observer, Waiting
@@ -36,7 +37,10 @@ def emitter(observers: Sequence[Observer]) -> Callable[[Event], None]:
 
 @dataclass(frozen=True)
 class Context:
-    """One run: its instant, its parts, and who watches it."""
+    """One run: its instant, its parts, and who watches it.
+
+    With `remask` a table that stands with other masks than `masking` has is rebuilt; without, it is refused.
+    """
 
     run_id: str
     began: datetime
@@ -52,6 +56,8 @@ class Context:
     limits: Limits
     emit: Callable[[Event], None]
     sources: Sources = field(default_factory=Sources)
+    masking: Masking = field(default_factory=Masking)
+    remask: bool = False
 
     def lease(self, table: str) -> AbstractContextManager[None]:
         """Hold a table's lease, and say for whom it is waited.

@@ -11,8 +11,10 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from headwater.config import Settings
-from headwater.errors import CommitRefused, HeadwaterError, disk_is_full
+from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full
 from headwater.extract import EXTRACTORS, build
+from headwater.masking import load_masking
+from headwater.masking.embedded import without_contacts_in
 from headwater.object_store import lake_of
 from headwater.run.bronze import Landing
 from headwater.run.build import Build
@@ -35,16 +37,19 @@ def execute(
     select: tuple[str, ...] | None = None,
     at: datetime | None = None,
     observers: Sequence[Observer] = (),
+    remask: bool = False,
 ) -> RunReport:
     """Bring Bronze, Silver and Gold up to date with the sources, and say what became of every row.
 
     `at` is the instant that the run holds to be now; by default it is. What fails of a table stands in its report.
+    With `remask` tables that stand with other masks than the settings ask for are rebuilt rather than refused.
 
     Raises:
         ConfigurationError: settings, contracts or limits are wrong; nothing was read or written.
     """
     started = time.monotonic()
-    with opened(settings, at, observers) as context:
+    with opened(settings, at, observers) as shared:
+        context = replace(shared, masking=load_masking(settings, shared.contracts), remask=remask)
         plan = planned(settings, context.contracts, context.functions, select)
         begun = _begun(context, plan)
         context.emit(RunStarted(context.run_id, context.at, plan.tables()))
@@ -109,20 +114,23 @@ class _Steps:
         self._context.emit(TableStarted(name, contract.layer))
         try:
             report = self._moved(name)
-        except HeadwaterError as error:
+        except TableIsHeld as error:
             report = TableReport(name, contract.layer, "failed", reason=str(error))
+        except HeadwaterError as error:
+            report = TableReport(name, contract.layer, "failed", reason=self._shown(str(error)))
         except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
             lake = lake_of(self._context.settings)
-            reason = (
-                disk_is_full(error, lake.drafts)
-                or lake.refusal(error)
-                or f"{type(error).__name__}: {_first_line(error)}"
-            )
+            said = self._shown(f"{type(error).__name__}: {_first_line(error)}")
+            reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or said
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
         return report
+
+    def _shown(self, reason: str) -> str:
+        """A reason as the ledger and people may see it: a source or an engine can put values into what it says."""
+        return without_contacts_in(reason) if self._context.settings.masking.any else reason
 
     def _moved(self, name: str) -> TableReport:
         """Move one table; where another writer was first, look again at what is left to do."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from headwater.contracts import Contract
 from headwater.engine import Attempt, File, Table
 from headwater.engine.files import sweep_drafts
+from headwater.masking.tokens import TOKENS
 from headwater.run.context import Context
 from headwater.run.tables import evidence_table, lake_table, quarantine_table, rejects_table
 
@@ -43,10 +44,12 @@ def vacuum(
             for table in _tables(contract):
                 given_up = _GivenUp(context, table, _patience(context, keep, alone=alone), alone=alone)
                 yield _told(table.name, context.engine.vacuum(table, since, given_up, dry_run=dry_run))
-    if evidence is not None:
-        # Every table's step writes it: no lease keeps them away, and no file of it tells whose it is.
-        given_up = _GivenUp(context, evidence, _patience(context, keep, alone=alone), alone=alone)
-        yield _told(evidence.path, context.engine.vacuum(evidence, since, given_up, dry_run=dry_run))
+    # Every table's step writes these: no lease keeps them away, and no file of the evidence tells whose it is.
+    shared = [] if evidence is None else [evidence]
+    shared += [TOKENS] if context.engine.head(TOKENS) is not None else []
+    for table in shared:
+        given_up = _GivenUp(context, table, _patience(context, keep, alone=alone), alone=alone)
+        yield _told(table.path, context.engine.vacuum(table, since, given_up, dry_run=dry_run))
     if not dry_run:
         sweep_drafts()
         context.state.sweep()
