@@ -29,7 +29,9 @@ def _salesforce(settings: Any, secret: dict[str, str], contract: Contract) -> It
 
     from headwater.extract.salesforce import snake_case
 
-    fields = "Id, AccountId, Name, StageName, Amount, CloseDate, Probability, CreatedDate, LastModifiedDate, SystemModstamp"
+    fields = (
+        "Id, AccountId, Name, StageName, Amount, CloseDate, Probability, CreatedDate, LastModifiedDate, SystemModstamp"
+    )
     with httpx.Client(timeout=120) as client:
         form = {"grant_type": "client_credentials", **{name: secret[name] for name in ("client_id", "client_secret")}}
         login = client.post(f"{settings.login_url}/services/oauth2/token", data=form).raise_for_status().json()
@@ -77,7 +79,11 @@ _READERS = CLIENTS | _OF_RECORDS
 
 def main(config: Path, source: str, table: str, out: Path) -> None:
     """Load everything that the source has, and say what it took."""
-    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "DLT_DATA_DIR": str(out / "dlt")}
+    os.environ |= {
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "RUNTIME__LOG_LEVEL": "ERROR",
+        "DLT_DATA_DIR": str(out / "dlt"),
+    }
     stretch = Stretch()
     import dlt
 

@@ -190,7 +190,9 @@ def _print(found: Compared, rows: int) -> None:
         beside = "" if program == "headwater" else f"{found.ratio(program):.2f} times as fast as {program}"
         if beside:
             beside += f", with {1 / found.ratio(program, 'cpu_s'):.2f} times the CPU"
-        print(f"{found.source:<11} {program:<10} {speed:>10,.0f} {cpu_s:>7.1f} {peak / 1e6:>8.0f}   {beside}", flush=True)
+        print(
+            f"{found.source:<11} {program:<10} {speed:>10,.0f} {cpu_s:>7.1f} {peak / 1e6:>8.0f}   {beside}", flush=True
+        )
 
 
 def _missed(found: Compared) -> list[str]:
@@ -218,7 +220,9 @@ def _windows(folder: Path, rows: int, pairs: int) -> list[str]:
     missed = []
     for how, name in (((), "in windows"), (("--one-window",), "in one window")):
         growth = many[how].peak_bytes / few[how].peak_bytes
-        print(f"{10 * rows:,} rows {name}: {growth:.2f} times the memory of {rows:,} ({few[how].peak_bytes / 1e6:.0f} MB)")
+        print(
+            f"{10 * rows:,} rows {name}: {growth:.2f} times the memory of {rows:,} ({few[how].peak_bytes / 1e6:.0f} MB)"
+        )
         if growth > MOST_GROWTH:
             missed.append(f"{10 * rows:,} rows {name} take {growth:.2f} times the memory, above {MOST_GROWTH:g}")
     return missed
@@ -230,7 +234,11 @@ def _no_op(folder: Path) -> list[str]:
     config = home / "config.yaml"
     home.mkdir(parents=True, exist_ok=True)
     document = yaml.safe_load((PROJECT / "config" / "local.yaml").read_text(encoding="utf-8"))
-    places = {"state": str(home / "state"), "contracts": str(PROJECT / "config/contracts"), "dq": str(PROJECT / "config/dq.yaml")}
+    places = {
+        "state": str(home / "state"),
+        "contracts": str(PROJECT / "config/contracts"),
+        "dq": str(PROJECT / "config/dq.yaml"),
+    }
     document |= places | {"lake": str(home / "lake"), "sandbox": {"dataset": "generated", "scale": 0.05}}
     config.write_text(yaml.safe_dump(document), encoding="utf-8")
     run = ["run", "--config", str(config)]
@@ -240,7 +248,11 @@ def _no_op(folder: Path) -> list[str]:
     finally:
         sandbox.down(home / "state" / "sandbox")
     print(f"a run with nothing new: {median(took):.1f} s", flush=True)
-    return [f"a run with nothing new takes {median(took):.1f} s, above {MOST_NO_OP_S:g}"] if median(took) > MOST_NO_OP_S else []
+    return (
+        [f"a run with nothing new takes {median(took):.1f} s, above {MOST_NO_OP_S:g}"]
+        if median(took) > MOST_NO_OP_S
+        else []
+    )
 
 
 def judged(missed: Sequence[str], *, bounded: bool) -> int:

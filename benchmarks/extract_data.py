@@ -117,4 +117,8 @@ def _write_files(dataset: Path, rows: int) -> None:
             session.execute(f"COPY ({query}) TO '{file}' (FORMAT csv, HEADER)")
             keys.append(key)
     instants = pa.repeat(pa.scalar(BEGIN, pa.timestamp("us", tz="UTC")), len(keys))
-    write_table(dataset, "s3/files", [table("s3/files", {"key": pa.array(keys), "path": pa.array(keys), "_visible_at": instants})])
+    write_table(
+        dataset,
+        "s3/files",
+        [table("s3/files", {"key": pa.array(keys), "path": pa.array(keys), "_visible_at": instants})],
+    )

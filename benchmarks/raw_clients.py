@@ -106,7 +106,12 @@ def s3(settings: Any, secret: dict[str, str], contract: Contract) -> Iterator[pa
         yield session.sql(f"SELECT * FROM {query}").to_arrow_table()
 
 
-_DUCKDB = {"timestamp[us, tz=UTC]": "TIMESTAMPTZ", "decimal128(20, 4)": "DECIMAL(20, 4)", "bool": "BOOLEAN", "int64": "BIGINT"}
+_DUCKDB = {
+    "timestamp[us, tz=UTC]": "TIMESTAMPTZ",
+    "decimal128(20, 4)": "DECIMAL(20, 4)",
+    "bool": "BOOLEAN",
+    "int64": "BIGINT",
+}
 
 
 def kafka(settings: Any, secret: dict[str, str], contract: Contract) -> Iterator[pa.Table]:

@@ -22,7 +22,7 @@ def write_once(
     """
     read = 0
     try:
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=_repeating(schema)) as writer:
             for batch in batches:
                 read += batch.num_rows
                 writer.write_batch(batch)
@@ -46,6 +46,8 @@ def _leave_out_repeated(path: Path, held: pa.RecordBatchReader | None) -> int:
             # Paths are quoted.
             source = f"read_parquet({_quoted(str(path))}, file_row_number = true)"
             known = ""
+            if held is None and _all_differ(connection, source):
+                return 0
             if held is not None:
                 connection.register("held", held)
                 known = f"WHERE {ROW_ID} NOT IN (SELECT {ROW_ID} FROM held)"  # noqa: S608
@@ -65,6 +67,18 @@ def _leave_out_repeated(path: Path, held: pa.RecordBatchReader | None) -> int:
     finally:
         slim.unlink(missing_ok=True)
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def _all_differ(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
+    """Whether no `_row_id` comes twice: by their hashes, which takes a third of the time of looking closely."""
+    hashes = f"SELECT hash({ROW_ID}) AS hashed, count(*) AS rows FROM {source} GROUP BY hashed"  # noqa: S608
+    [[most]] = connection.execute(f"SELECT max(rows) FROM ({hashes})").fetchall()  # noqa: S608
+    return bool(most == 1)
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """The columns whose values may come again. Identities don't: a dictionary of them is made and thrown away."""
+    return [field.name for field in schema if field.name != ROW_ID]
 
 
 def _quoted(text: str) -> str:

@@ -42,15 +42,26 @@ def reject_batch(row_ids: list[str], positions: list[str], reasons: list[str], r
 def _cast(text: pa.Array, to: pa.DataType) -> pa.Array:
     if to == text.type:
         return text
+    if (array := _cast_as_it_is(text, to)) is not None:
+        return array
     text = pc.utf8_trim_whitespace(text)
     if pa.types.is_timestamp(to):
         lacking = pc.match_substring_regex(text, _WITHOUT_ZONE)
         text = pc.if_else(lacking, pc.binary_join_element_wise(text, "Z", ""), text)
     if pa.types.is_integer(to):
-        # Arrow would also take 0x1F for a number.
         whole = pc.match_substring_regex(text, _WHOLE)
         text = pc.if_else(whole, pc.replace_substring_regex(text, _WHOLE, r"\1"), pa.scalar(None, text.type))
     return _cast_or_null(text, to)
+
+
+def _cast_as_it_is(text: pa.Array, to: pa.DataType) -> pa.Array | None:
+    """The cast that most columns need, whose values all fit; None where one has to be looked at."""
+    if pa.types.is_integer(to) and pc.any(pc.match_substring(text, "x", ignore_case=True)).as_py():
+        return None  # Arrow would also take 0x1F for a number
+    try:
+        return pc.cast(text, to)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _cast_or_null(text: pa.Array, to: pa.DataType) -> pa.Array:

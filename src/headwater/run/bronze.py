@@ -25,6 +25,7 @@ from headwater.extract.base_extractor import (
     pause,
 )
 from headwater.run import positions
+from headwater.run.ahead import ahead, gathered
 from headwater.run.context import Context
 from headwater.run.events import Committed, Committing, Progressed, Recorded, Refused
 from headwater.run.events import Staged as FilesStaged
@@ -236,10 +237,9 @@ class Landing:
         with self.context.sources.reading():
             stop.check()
             told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
-            batches = self._described(told, counts, number, stop)
-            staged, counts.repeated = self.context.engine.land(
-                table, batches, f"{self._day_folder(self.context.at)}/{folder}", repeats
-            )
+            with ahead(gathered(told)) as read, ahead(self._described(read, counts, number, stop)) as batches:
+                place = f"{self._day_folder(self.context.at)}/{folder}"
+                staged, counts.repeated = self.context.engine.land(table, batches, place, repeats)
         counts.landed, counts.bytes = staged.rows, staged.bytes
         return _Read(staged, counts, rejects)
 
