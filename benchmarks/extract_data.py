@@ -34,7 +34,8 @@ _AMOUNT = "(two % 10000000)::DECIMAL(18, 2) / 100"
 _TABLES = {
     "snowflake/ORDERS": f"""
         format('O{{:010d}}', i) AS "ORDER_ID", format('C{{:08d}}', one % 1000000) AS "CUSTOMER_ID",
-        date_trunc('second', moment) - to_minutes(two % 3000) AS "ORDER_DATE", format('P{{:06d}}', three % 100000) AS "PRODUCT_ID",
+        date_trunc('second', moment) - to_minutes(two % 3000) AS "ORDER_DATE",
+        format('P{{:06d}}', three % 100000) AS "PRODUCT_ID",
         1 + two % 9 AS "QUANTITY", {_AMOUNT} AS "AMOUNT", {_CURRENCY} AS "CURRENCY",
         ['NEW', 'PAID', 'SHIPPED', 'DELIVERED'][1 + three % 4] AS "STATUS", moment AS "LAST_MODIFIED_TS" """,
     "redshift/customer_behavior": """
@@ -47,7 +48,8 @@ _TABLES = {
         format('006{{:015d}}', i) AS "Id", format('001{{:015d}}', one % 1000000) AS "AccountId",
         format('Renewal {{}}', two) AS "Name", ['Prospecting', 'Closed Won', 'Closed Lost'][1 + three % 3] AS "StageName",
         {_AMOUNT} AS "Amount", (moment + to_days((three % 90)::INTEGER))::DATE AS "CloseDate", two % 100 AS "Probability",
-        date_trunc('second', moment) - to_minutes(two % 3000) AS "CreatedDate", date_trunc('milliseconds', moment) AS "LastModifiedDate",
+        date_trunc('second', moment) - to_minutes(two % 3000) AS "CreatedDate",
+        date_trunc('milliseconds', moment) AS "LastModifiedDate",
         date_trunc('milliseconds', moment) AS "SystemModstamp" """,
     "kafka/orders_events": """
         (i % 3)::INTEGER AS "partition", format('O{:010d}', i) AS "key",
@@ -65,7 +67,8 @@ _TABLES = {
 _TRANSACTIONS = f"""
     format('T{{:010d}}', i) AS transaction_id, format('A{{:05d}}', one % 10000) AS account_code,
     strftime(moment, '%Y-%m-%dT%H:%M:%SZ') AS posted_at, {_AMOUNT} AS amount, {_CURRENCY} AS currency,
-    format('D{{:09d}}', three) AS document_id, CASE WHEN two % 50 = 0 THEN 'invoice, ' ELSE 'invoice ' END || two % 100000 AS memo,
+    format('D{{:09d}}', three) AS document_id,
+    CASE WHEN two % 50 = 0 THEN 'invoice, ' ELSE 'invoice ' END || two % 100000 AS memo,
     two % 7 = 0 AS reversed"""
 
 PARTS = {name.partition("/")[0]: name for name in _TABLES} | {"s3": "s3/files"}

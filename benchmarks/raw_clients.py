@@ -102,7 +102,8 @@ def s3(settings: Any, secret: dict[str, str], contract: Contract) -> Iterator[pa
             with (Path(folder) / f"{number}.csv").open("wb") as file:
                 for block in store.get(key).stream():
                     file.write(block)
-        query = f"read_csv('{folder}/*.csv', auto_detect=false, header=true, delim=',', quote='\"', escape='\"', columns={columns}, store_rejects=true)"
+        told = f"auto_detect=false, header=true, delim=',', quote='\"', escape='\"', columns={columns}"
+        query = f"read_csv('{folder}/*.csv', {told}, store_rejects=true)"
         yield session.sql(f"SELECT * FROM {query}").to_arrow_table()
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, Queue
 from typing import Generic, TypeVar
 
@@ -19,11 +19,57 @@ class _Stopped(Exception):
     """Nobody wants the rest of a stream."""
 
 
-class _Given(Generic[Item]):
-    """What a stream's thread hands over: an item, or how the stream ended."""
+class _Over:
+    """Comes after the last item; `error` is what the stream failed of."""
 
-    def __init__(self, item: Item | None = None, *, over: bool = False, error: BaseException | None = None) -> None:
-        self.item, self.over, self.error = item, over, error
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class _Producer(Generic[Item]):
+    """A thread that works through a stream, at most two items ahead of who takes them."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+        self._handed: Queue[Item | _Over] = Queue(_AHEAD)
+        self._unwanted = threading.Event()
+        name = f"{threading.current_thread().name}-ahead"
+        self._thread = threading.Thread(target=self._produce, name=name, daemon=True)
+        self._thread.start()
+
+    def taken(self) -> Iterator[Item]:
+        while True:
+            given = self._handed.get()
+            if not isinstance(given, _Over):
+                yield given
+            elif given.error is not None:
+                raise given.error
+            else:
+                return
+
+    def end(self) -> None:
+        """Return once the thread has ended; what it still wants to hand over is thrown away."""
+        self._unwanted.set()
+        while self._thread.is_alive():
+            with suppress(Empty):
+                self._handed.get(timeout=0.05)
+        self._thread.join()
+
+    def _produce(self) -> None:
+        try:
+            for item in self._items:
+                self._hand_over(item)
+            self._hand_over(_Over())
+        except _Stopped:
+            if isinstance(self._items, Generator):
+                self._items.close()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the items
+            self._handed.put(_Over(error))
+
+    def _hand_over(self, given: Item | _Over) -> None:
+        self._handed.put(given)
+        if self._unwanted.is_set():
+            raise _Stopped
 
 
 @contextmanager
@@ -33,46 +79,11 @@ def ahead(items: Iterator[Item]) -> Iterator[Iterator[Item]]:
     What `items` raises is raised where its turn comes. At the end, whatever it was, the thread has ended, and a
     generator that was not used up is closed, by the thread that ran it.
     """
-    handed: Queue[_Given[Item]] = Queue(_AHEAD)
-    unwanted = threading.Event()
-
-    def hand_over(given: _Given[Item]) -> None:
-        handed.put(given)
-        if unwanted.is_set():
-            raise _Stopped
-
-    def produce() -> None:
-        try:
-            for item in items:
-                hand_over(_Given(item))
-            hand_over(_Given(over=True))
-        except _Stopped:
-            if isinstance(items, Generator):
-                items.close()
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes the items
-            handed.put(_Given(error=error))
-
-    def taken() -> Iterator[Item]:
-        while True:
-            given = handed.get()
-            if given.error is not None:
-                raise given.error
-            if given.over:
-                return
-            yield given.item  # type: ignore[misc]  # neither over nor failed: it is an item
-
-    thread = threading.Thread(target=produce, name=f"{threading.current_thread().name}-ahead", daemon=True)
-    thread.start()
+    producer = _Producer(items)
     try:
-        yield taken()
+        yield producer.taken()
     finally:
-        unwanted.set()
-        while thread.is_alive():
-            try:
-                handed.get(timeout=0.05)  # makes room for what the thread still wants to hand over
-            except Empty:
-                continue
-        thread.join()
+        producer.end()
 
 
 def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
