@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 (macOS) and later. Every target prepares .venv first, which costs nothing once it is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check mutants bench clean lint types
+.PHONY: help setup run test check mutants bench bench-extract clean lint types
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -23,6 +23,7 @@ help:
 	@echo 'make check   the quick part of it, for while you work'
 	@echo 'make mutants mistakes made on purpose: does the independent answer of the tests notice each?'
 	@echo 'make bench   the reference job against the same written by hand'
+	@echo 'make bench-extract  reading each source into Bronze, against a raw client and dlt'
 	@echo 'make clean   stop and remove all that was made here'
 	@echo 'make setup   only prepare .venv; the others do it themselves'
 	@echo
@@ -53,6 +54,9 @@ mutants: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.reference_job $(ARGS)
+
+bench-extract: setup
+	$(BIN)/python -m benchmarks.extract $(ARGS)
 
 clean:
 	@$(FIND_PYTHON); "$$found" scripts/local/clean.py

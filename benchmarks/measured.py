@@ -1,12 +1,13 @@
 """What a program costs: its time, and the processor time and memory of it and of all that it starts."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 
 import psutil
 
@@ -59,3 +60,19 @@ def _resident(tree: psutil.Process) -> int:
     except psutil.NoSuchProcess:
         pass
     return held
+
+
+class Stretch:
+    """What passes in this process from its making on."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter(), process_time()
+
+    def taken(self) -> dict[str, float]:
+        """Seconds and processor seconds so far, and the most memory that the process ever held, in bytes."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        return {
+            "seconds": perf_counter() - self._began[0],
+            "cpu_s": process_time() - self._began[1],
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        }

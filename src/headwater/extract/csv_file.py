@@ -1,7 +1,8 @@
 """CSV files, strictly: every record becomes a row or a refusal, each with the physical line it begins on.
 
 DuckDB and Arrow read CSV faster, but say the line of no accepted record, and one unclosed quote costs them every line
-up to the next quote. Here it costs the line that it stands on.
+up to the next quote. Here it costs the line that it stands on. Arrow reads the blocks in which each line is a whole
+record beyond doubt.
 """
 
 import csv
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 
 from headwater.contracts import Column
 from headwater.errors import SourceRejected
@@ -20,18 +23,24 @@ from headwater.extract.file_records import FileChunk, Overlong, Places, RefusedR
 from headwater.extract.from_text import typed
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WHOLE_RECORD = r'^(?:[^",]*|"(?:[^"]|"")*")(?:,(?:[^",]*|"(?:[^"]|"")*"))*$'
+_EMPTY_IS_NULL = {"null_values": [""], "strings_can_be_null": True, "quoted_strings_can_be_null": True}
 
 _log = logging.getLogger("headwater.extract")
 
 
 @dataclass
 class Records:
-    """Records not typed yet: the line that each begins on, its bytes and its fields; and what was refused."""
+    """Records not typed yet: the line that each begins on, its bytes and its fields; and what was refused.
+
+    The fields stand record by record or, where Arrow has read them, as `columns`, an empty one being null.
+    """
 
     lines: list[int] = field(default_factory=list)
     raws: list[bytes] = field(default_factory=list)
     fields: list[list[str]] = field(default_factory=list)
     refused: list[RefusedRecord] = field(default_factory=list)
+    columns: list[pa.Array] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.lines or self.refused)
@@ -93,9 +102,11 @@ def csv_records(file: BinaryIO) -> Iterator[Records]:
     goes on with the next line.
     """
     lines = _Lines(file)
+    width = 0
     while lines.ready():
-        records = lines.take_plain() or _quoted(lines)
+        records = lines.take_whole(width) or lines.take_plain() or _quoted(lines)
         if records:
+            width = width or len(records.fields[0] if records.fields else ())
             yield records
 
 
@@ -121,10 +132,11 @@ class _Lines:
     """A file's lines as `csv.reader` wants them; remembers those that no record took yet, and can give them again."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._blocks = physical_lines(file)
+        self._blocks = _header_apart(physical_lines(file))
         self.ahead: deque[bytes] = deque()
         self._given: list[bytes] = []
         self._number = 1
+        self._begun = False
         self._utf8 = True
 
     def ready(self) -> bool:
@@ -133,10 +145,23 @@ class _Lines:
             block = next(self._blocks, None)
             if block is None:
                 return False
-            if self._number == 1 and block and block[0].startswith(_BYTE_ORDER_MARK):
+            if block and not self._begun:
                 block[0] = block[0].removeprefix(_BYTE_ORDER_MARK)
+                self._begun = True
             self.ahead.extend(block)
         return True
+
+    def take_whole(self, width: int) -> Records | None:
+        """All lines at hand by Arrow, if each is beyond doubt one record of so many fields."""
+        if not width or any(isinstance(line, Overlong) for line in self.ahead):
+            return None
+        told = [line.removesuffix(b"\r") for line in self.ahead]
+        if (columns := _columns(told, width)) is None:
+            return None
+        first = self._number
+        self._number += len(told)
+        self.ahead.clear()
+        return Records(list(range(first, self._number)), told, columns=columns)
 
     def take_plain(self) -> Records | None:
         """All lines at hand, a record each, if they have neither quotes nor anything else out of the ordinary."""
@@ -189,6 +214,41 @@ class _Lines:
         self._utf8 = True
 
 
+def _header_apart(blocks: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+    """The same lines; the first one comes alone, for the others are read by what it says."""
+    for first in blocks:
+        yield first[:1]
+        yield first[1:]
+        break
+    yield from blocks
+
+
+def _columns(lines: Sequence[bytes], width: int) -> list[pa.Array] | None:
+    """The fields of lines that are one record each, by Arrow; None where that is not beyond doubt.
+
+    A blank line is no record, a lone CR may end one, a quote may join several, and Python's reader bounds a field.
+    """
+    block = b"\n".join([*lines, b""])
+    if b"\r" in block or b"" in lines or max(map(len, lines)) > csv.field_size_limit():
+        return None
+    if b'"' in block:
+        told = pa.array(lines, pa.binary())
+        quoted = told.filter(pc.match_substring(told, '"'))
+        if not pc.all(pc.match_substring_regex(quoted, _WHOLE_RECORD)).as_py():
+            return None
+    names = [str(place) for place in range(width)]
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(block),
+            read_options=pacsv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False),
+            parse_options=pacsv.ParseOptions(ignore_empty_lines=False),
+            convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), **_EMPTY_IS_NULL),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return None if table.num_rows != len(lines) else [column.combine_chunks() for column in table.columns]
+
+
 def _header(records: Records, file: str) -> list[str]:
     """Take the first record off as the names of the columns."""
     if not records.lines or (records.refused and records.refused[0].line < records.lines[0]):
@@ -200,12 +260,11 @@ def _header(records: Records, file: str) -> list[str]:
 
 
 def _chunk(records: Records, columns: Sequence[Column], wanted: Places) -> FileChunk:
-    by_place = list(zip(*records.fields, strict=True))
-    none = [""] * len(records.lines)
+    by_place = records.columns or [_text(values) for values in zip(*records.fields, strict=True)]
+    none = pa.nulls(len(records.lines), pa.string())
 
     def text(place: int | None) -> pa.Array:
-        values = by_place[place] if by_place and place is not None else none
-        return pa.array([value or None for value in values], pa.string())
+        return by_place[place] if by_place and place is not None else none
 
     arrays, reasons = typed(columns, {column.name: text(wanted.known.get(column.name)) for column in columns})
     unknown = {name: text(place) for name, place in wanted.unknown.items()}
@@ -216,3 +275,7 @@ def _chunk(records: Records, columns: Sequence[Column], wanted: Places) -> FileC
         records.refuse(reasons)
     refused = sorted(records.refused, key=lambda each: each.line)
     return FileChunk(arrays, records.lines, refused, unknown, lacking=wanted.lacking)
+
+
+def _text(values: Sequence[str]) -> pa.Array:
+    return pa.array([value or None for value in values], pa.string())

@@ -1,5 +1,6 @@
 """Text to the types of a contract, column by column, and which rows hold a value that fits no type."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -10,6 +11,8 @@ from headwater.extract.base_extractor import REJECT_SCHEMA
 
 _WHOLE = r"^\+?(-?[0-9]+)(?:\.0*)?$"
 _WITHOUT_ZONE = r":\d\d(\.\d+)?$"
+_LACKS_ZONE = re.compile(r":\d\d(?:\.\d+)?$")
+_TO_THE_MINUTE = len("2024-11-01 10:00")
 _SHOWN = 80
 
 
@@ -42,15 +45,39 @@ def reject_batch(row_ids: list[str], positions: list[str], reasons: list[str], r
 def _cast(text: pa.Array, to: pa.DataType) -> pa.Array:
     if to == text.type:
         return text
+    if (array := _cast_as_it_is(text, to)) is not None:
+        return array
     text = pc.utf8_trim_whitespace(text)
     if pa.types.is_timestamp(to):
         lacking = pc.match_substring_regex(text, _WITHOUT_ZONE)
         text = pc.if_else(lacking, pc.binary_join_element_wise(text, "Z", ""), text)
     if pa.types.is_integer(to):
-        # Arrow would also take 0x1F for a number.
         whole = pc.match_substring_regex(text, _WHOLE)
         text = pc.if_else(whole, pc.replace_substring_regex(text, _WHOLE, r"\1"), pa.scalar(None, text.type))
     return _cast_or_null(text, to)
+
+
+def _cast_as_it_is(text: pa.Array, to: pa.DataType) -> pa.Array | None:
+    """The cast that most columns need, whose values all fit; None where one has to be looked at."""
+    if pa.types.is_integer(to) and pc.any(pc.match_substring(text, "x", ignore_case=True)).as_py():
+        return None  # Arrow would also take 0x1F for a number
+    try:
+        if pa.types.is_timestamp(to) and _are_instants_without_zone(text):
+            return pc.cast(text, pa.timestamp(to.unit)).cast(to)
+        return pc.cast(text, to)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _are_instants_without_zone(text: pa.Array) -> bool:
+    """Whether that is worth trying: told to the minute at least, and the first one ends like one."""
+    shortest = pc.min(pc.binary_length(text)).as_py()
+    return shortest is not None and shortest >= _TO_THE_MINUTE and bool(_LACKS_ZONE.search(_first(text)))
+
+
+def _first(text: pa.Array) -> str:
+    first = next(each for each in text if each.is_valid)
+    return str(first.as_py())
 
 
 def _cast_or_null(text: pa.Array, to: pa.DataType) -> pa.Array:

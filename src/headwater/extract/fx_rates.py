@@ -129,8 +129,8 @@ class FXRatesExtractor(Extractor):
         if len(rows) < len(rates):
             self._reject_strange([_as_told(rate) for rate in rates if not isinstance(rate, dict)], reject)
         if rows:
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            texts = [pa.array([_text(row.get(name)) for row in rows], pa.string()) for name in names]
+            names = list(dict.fromkeys(name for shown in dict.fromkeys(map(tuple, rows)) for name in shown))
+            texts = [_texts([row.get(name) for row in rows]) for name in names]
             batch = pa.RecordBatch.from_arrays(texts, names=names)
             yield self._shape.cast(batch, reject, raw=lambda row: _as_told(rows[row]).encode())
 
@@ -206,6 +206,14 @@ class _Number(str):
     """A JSON number as it was sent."""
 
     __slots__ = ()
+
+
+def _texts(values: list[object]) -> pa.Array:
+    """Values as text; most are, as they are sent."""
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return pa.array([_text(value) for value in values], pa.string())
 
 
 def _text(value: object) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from json.encoder import encode_basestring
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -47,6 +48,8 @@ _BATCH = 10_000
 _BUFFER_KBYTES = 16_384
 
 _OWN_COLUMNS = frozenset({"kafka_key", "kafka_partition", "kafka_offset", "kafka_timestamp", "kafka_headers"})
+
+_ERROR = methodcaller("error")
 
 _log = logging.getLogger("headwater.extract.kafka")
 
@@ -340,7 +343,7 @@ class _Connection:
 
     def _within(self, got: list["Message"], end: int, reached: int) -> tuple[list["Message"], int]:
         """Those of the messages got, in order, that stand before `end`; and the offset reached with them."""
-        if got and not any(message.error() for message in got) and (last := cast("int", got[-1].offset())) < end:
+        if got and not any(map(_ERROR, got)) and (last := cast("int", got[-1].offset())) < end:
             return got, last + 1
         batch = []
         for message in got:
@@ -454,6 +457,8 @@ def _timestamps(messages: list["Message"]) -> pa.Array:
 
 def _all_headers(told: "list[HeadersType | None]") -> pa.Array:
     """Each message's headers; those of its neighbours are often the same, and then not put together again."""
+    if not any(told):
+        return pa.nulls(len(told), pa.string())
     known: dict[Any, str | None] = {}
     texts = []
     for headers in told:

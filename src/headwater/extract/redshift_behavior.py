@@ -9,10 +9,10 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 TABLES = {"redshift_behavior": "customer_behavior"}
 """What each Bronze table is called in Redshift."""
 
-_FETCH_ROWS = 5_000
+_FETCH_ROWS = 2_000
+"""So many rows are held as Python's values: more would not stay in the processor's cache, and take twice the time."""
 _BATCH_ROWS = 20_000
 
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -133,9 +134,9 @@ class RedshiftExtractor(Extractor):
             chosen = self._query(f"SELECT {{names}} {rows_of}", found[self._cursor_column], list(found.values()))
             _as_told(connection)
             with connection.cursor() as cursor:
-                rows = cursor.stream(chosen, bounds, size=_FETCH_ROWS)
-                while batch := self._answered(connection, lambda: list(islice(rows, _BATCH_ROWS))):
-                    yield self._shape.cast(_batch(list(found), batch), reject, declared=declared)
+                batches = _in_batches(_as_they_come(declared), cursor.stream(chosen, bounds, size=_FETCH_ROWS))
+                while (batch := self._answered(connection, lambda: next(batches, None))) is not None:
+                    yield self._shape.cast(batch, reject, declared=declared)
 
     def sample(self, rows: int) -> pa.Table:
         """The columns as Redshift types them; what Arrow has no type for is text."""
@@ -286,6 +287,20 @@ def _as_told(connection: "Connection[Any]") -> None:
             connection.adapters.register_loader(kind.oid, TextLoader)
 
 
-def _batch(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-    columns = [pa.array(column) for column in zip(*rows, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, names=list(names))
+def _as_they_come(declared: Mapping[str, pa.DataType]) -> pa.Schema:
+    """What the values of columns come as: text, but for booleans."""
+    return pa.schema([(name, kind if pa.types.is_boolean(kind) else pa.string()) for name, kind in declared.items()])
+
+
+def _in_batches(types: pa.Schema, rows: Iterable[Sequence[Any]]) -> Iterator[pa.RecordBatch]:
+    remaining = iter(rows)
+    while pieces := list(islice(_pieces(types, remaining), _BATCH_ROWS // _FETCH_ROWS)):
+        yield pa.concat_batches(pieces)
+
+
+def _pieces(types: pa.Schema, rows: Iterator[Sequence[Any]]) -> Iterator[pa.RecordBatch]:
+    """A few rows at a time, in one list: a column is every n-th value of it."""
+    width = len(types)
+    while values := list(chain.from_iterable(islice(rows, _FETCH_ROWS))):
+        columns = [pa.array(values[place::width], field.type) for place, field in enumerate(types)]
+        yield pa.RecordBatch.from_arrays(columns, schema=types)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.config import AwsSettings, S3Settings
 from headwater.contracts import Column, Contract
@@ -232,8 +233,9 @@ class S3FileExtractor(Extractor):
         columns |= {
             name: pa.repeat(pa.scalar(own[name], schema.field(name).type), rows) for name in own if name in schema.names
         }
-        columns["_file_line"] = pa.array(chunk.lines, pa.int64())
-        columns["_row_id"] = pa.array([f"{file.key}:{file.etag}:{line}" for line in chunk.lines], pa.string())
+        lines = pa.array(chunk.lines, pa.int64())
+        columns["_file_line"] = lines
+        columns["_row_id"] = pc.binary_join_element_wise(f"{file.key}:{file.etag}", lines.cast(pa.string()), ":")
         arrays = {name: columns[name] for name in schema.names} | chunk.besides
         for name, there in named(chunk.unknown, schema.names).items():
             arrays |= arrived(name, chunk.unknown[there], None)

@@ -15,7 +15,6 @@ from headwater.engine import Attempt, Commit, Head, Held, HeldSince, Repeats, St
 from headwater.errors import BalanceBroken, LakeError
 from headwater.extract import EXTRACTORS
 from headwater.extract.base_extractor import (
-    REJECT_SCHEMA,
     Extractor,
     OffsetRange,
     Partition,
@@ -25,9 +24,11 @@ from headwater.extract.base_extractor import (
     retried,
 )
 from headwater.run import positions
+from headwater.run.ahead import ahead, gathered
 from headwater.run.context import Context
 from headwater.run.events import Committed, Committing, Drifted, Progressed, Recorded, Refused
 from headwater.run.events import Staged as FilesStaged
+from headwater.run.refusals import Refusals
 from headwater.run.report import Outcome, TableReport
 from headwater.run.row_ids import RowIds
 from headwater.run.standing import Brought, Standing
@@ -64,7 +65,7 @@ class _Read:
 
     staged: Staged
     counts: _Counts
-    rejects: list[pa.RecordBatch]
+    rejects: Refusals
     brought: Brought
 
 
@@ -119,7 +120,11 @@ class Landing:
                 lambda: self._read(parts, attempt.folder(number), self._repeats(parts, known, head), number, stop)
             )
 
-        with read_in_order(due, read, lambda found: context.engine.discard(table, found.staged)) as pieces:
+        def discard(found: _Read) -> None:
+            found.rejects.close()
+            context.engine.discard(table, found.staged)
+
+        with read_in_order(due, read, discard) as pieces:
             for parts, found in pieces:
                 counts = self._settled(found)
                 self.counts.add(counts)
@@ -233,23 +238,30 @@ class Landing:
 
     def _read(self, parts: Sequence[Partition], folder: str, repeats: Repeats, number: int, stop: Stop) -> _Read:
         """Put a piece's rows into a file that no commit names yet. Several pieces may be read at once."""
-        counts, rejects, brought = _Counts(), list[pa.RecordBatch](), Brought(self.contract)
-        with self.context.sources.reading():
-            stop.check()
-            told = chain.from_iterable(self.extractor.read(part, rejects.append) for part in parts)
-            batches = self._described(told, counts, brought, number, stop)
-            place = f"{self._day_folder(self.context.at)}/{folder}"
-            staged, counts.repeated = self.context.engine.land(self._standing.table(), batches, place, repeats)
+        counts, rejects, brought = _Counts(), Refusals(), Brought(self.contract)
+        place = f"{self._day_folder(self.context.at)}/{folder}"
+        try:
+            with self.context.sources.reading():
+                stop.check()
+                told = chain.from_iterable(self.extractor.read(part, rejects.add) for part in parts)
+                with ahead(gathered(told)) as read, ahead(self._described(read, counts, brought, number, stop)) as rows:
+                    staged, counts.repeated = self.context.engine.land(self._standing.table(), rows, place, repeats)
+        except BaseException:
+            rejects.close()
+            raise
         counts.landed, counts.bytes = staged.rows, staged.bytes
         return _Read(staged, counts, rejects, brought)
 
     def _settled(self, found: _Read) -> _Counts:
         """A piece's counts once what it refused is kept; its turn to be committed has come."""
         counts = found.counts
-        refused = sum(batch.num_rows for batch in found.rejects)
+        refused = found.rejects.rows
         counts.read += refused
+        try:
+            counts.rejected = sum(map(self._keep_rejects, found.rejects.some_at_a_time()))
+        finally:
+            found.rejects.close()
         if refused:
-            counts.rejected = self._keep_rejects(found.rejects)
             counts.repeated += refused - counts.rejected
             self.context.emit(Refused(lake_table(self.contract).name, counts.rejected))
         if counts.read != counts.landed + counts.repeated + counts.rejected:
@@ -282,9 +294,8 @@ class Landing:
         at = pa.scalar(self.context.at, pa.timestamp("us", tz="UTC"))
         return [pa.repeat(at, rows), pa.repeat(self.extractor.source, rows), pa.repeat(self.context.run_id, rows)]
 
-    def _keep_rejects(self, batches: list[pa.RecordBatch]) -> int:
-        """Put what was refused into the rejects, each once, and say how many of them are new there."""
-        told = pa.Table.from_batches(batches, REJECT_SCHEMA)
+    def _keep_rejects(self, told: pa.Table) -> int:
+        """Put some of what was refused into the rejects, each once, and say how many of them are new there."""
         numbered = told.append_column("_number", pa.array(range(told.num_rows)))
         first = numbered.group_by("_row_id").aggregate([("_number", "min")])["_number_min"].sort()
         rejects = told.take(first)

@@ -13,18 +13,16 @@ class RowIds:
     """
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect()
-        self._schema, self._query = pa.schema([]), ""
+        self._connection = duckdb.connect(config={"threads": 1})
 
     def of(self, batch: pa.RecordBatch) -> pa.Array:
         """The identity of each row of a batch."""
-        if batch.schema != self._schema:
-            self._schema = batch.schema
-            parts = [_part(field) for field in sorted(batch.schema, key=lambda field: field.name)]
-            self._query = f"SELECT md5(concat({', '.join(parts)})) AS _row_id FROM batch"  # noqa: S608 - names are quoted
+        fields = sorted(batch.schema, key=lambda field: field.name)
+        parts = [part for field in fields for part in _parts(field, batch.column(field.name))]
+        query = f"SELECT md5(concat({', '.join(parts)})) AS _row_id FROM batch"  # noqa: S608 - names are quoted
         self._connection.register("batch", pa.Table.from_batches([batch]))
         try:
-            table: pa.Table = self._connection.sql(self._query).to_arrow_table()
+            table: pa.Table = self._connection.sql(query).to_arrow_table()
         finally:
             self._connection.unregister("batch")
         return table["_row_id"].combine_chunks().cast(pa.string())
@@ -33,8 +31,15 @@ class RowIds:
         self._connection.close()
 
 
-def _part(field: pa.Field) -> str:
+def _parts(field: pa.Field, values: pa.Array) -> list[str]:
+    """What a column adds to each row's text, piece by piece: one `concat` of all pieces takes two thirds of the time."""
+    if values.null_count == len(values):
+        return ["''"]
     column = '"' + field.name.replace('"', '""') + '"'
     label = "'" + field.name.replace("'", "''") + ":'"
     text = f"epoch_us({column})::VARCHAR" if pa.types.is_timestamp(field.type) else f"{column}::VARCHAR"
-    return f"CASE WHEN {column} IS NULL THEN '' ELSE {label} || strlen({text}) || ':' || {text} END"
+    if values.null_count == 0:
+        return [label, f"strlen({text})", "':'", text]
+    # `concat` passes over a null: neither its length nor its text counts, nor may its label.
+    label, colon = (f"CASE WHEN {column} IS NOT NULL THEN {each} END" for each in (label, "':'"))
+    return [label, f"strlen({text})", colon, text]
