@@ -149,12 +149,15 @@ class SandboxSettings:
 class TableSettings:
     """How a Bronze table reads its source: again from `overlap` before its watermark, until `settle` before now.
 
-    One that is not `enabled` is treated as a table of a source that is not: its source does not have it.
+    One that is not `enabled` is treated as a table of a source that is not: its source does not have it. What is due is
+    landed in commits of about `rows_per_commit` rows or messages, by default a million or half a million; small files
+    go together up to 64 MB.
     """
 
     enabled: bool = True
     overlap: Duration = timedelta(hours=1)
     settle: Duration = timedelta(0)
+    rows_per_commit: int | None = Field(default=None, gt=0)
 
 
 @dataclass(config=_STRICT)

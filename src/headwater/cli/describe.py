@@ -63,6 +63,8 @@ def _reading(session: Session, name: str) -> dict[str, str]:
             f"by {contract.cursor}, again from {span(settings.overlap)} before where it is read (tables.{name}.overlap), "
             f"until {span(settings.settle)} before now (tables.{name}.settle)"
         )
+        if (rows := settings.rows_per_commit) is not None:
+            how += f", about {rows:,} rows for each commit (tables.{name}.rows_per_commit)"
     else:
         how = "each message once, by its offset" if "kafka_offset" in contract.column_names else "each file once"
     return {"is_read": how, "does_not_see": source.extractor.unseen}

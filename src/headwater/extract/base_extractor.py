@@ -88,6 +88,9 @@ class Extractor(ABC):
     unseen: str = "rows committed later than the overlap, deleted for good or without a cursor, versions soon replaced"
     """What this way of reading does not see, for people."""
 
+    rows_per_window: int = ROWS_PER_WINDOW
+    """About so many rows go into one partition, where a partition is a window of time; no more where it is of offsets."""
+
     row_id: str | None = None
     """The column that identifies a row in every rerun; None where the hash of the row's columns does."""
 
@@ -159,14 +162,14 @@ class CursorSpan:
         return cls(rows, utc(oldest), utc(newest))
 
 
-def windows(start: datetime | None, end: datetime, span: CursorSpan) -> list[Partition]:
-    """Cut `[start, end)` into equal times of about a million rows each, oldest first; none where there is no row.
+def windows(start: datetime | None, end: datetime, span: CursorSpan, rows: int = ROWS_PER_WINDOW) -> list[Partition]:
+    """Cut `[start, end)` into equal times of about so many rows each, oldest first; none where there is no row.
 
     The pieces touch: together they are the whole span, so that a row that appears meanwhile is in one of them.
     """
     if not span.rows or span.oldest is None or span.newest is None:
         return []
-    pieces = min(math.ceil(span.rows / ROWS_PER_WINDOW), MOST_WINDOWS)
+    pieces = min(math.ceil(span.rows / rows), MOST_WINDOWS)
     step = (span.newest - span.oldest) / pieces
     edges = sorted({span.oldest + step * piece for piece in range(1, pieces)})
     inner = [edge for edge in edges if (start is None or edge > start) and edge < end]

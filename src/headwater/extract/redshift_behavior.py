@@ -94,7 +94,7 @@ class RedshiftExtractor(Extractor):
             rows_of, bounds = _between(since.watermark, until)
             counted = self._query(f"SELECT count(*), min({{c}}), max({{c}}) {rows_of}", c=column)
             span = CursorSpan.told(self.source, f"{self._place}.{column}", self._one(connection, counted, bounds))
-        return windows(since.watermark, until, span)
+        return windows(since.watermark, until, span, self.rows_per_window)
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield the window's rows, typed as the Bronze contract; memory holds one batch.

@@ -127,7 +127,7 @@ class SalesforceExtractor(Extractor):
                 (self._edge(session, query, whole, way) for way in ("ASC", "DESC")) if rows else (None, None)
             )
         span = CursorSpan(rows, oldest, newest) if oldest and newest else CursorSpan(0)
-        return windows(since.watermark, until, span)
+        return windows(since.watermark, until, span, self.rows_per_window)
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield a window's row versions; a batch holds 10 000 at most.

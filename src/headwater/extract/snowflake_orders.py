@@ -102,7 +102,7 @@ class SnowflakeExtractor(Extractor):
             span = CursorSpan.told(
                 self.source, f"{self._place}.{self._cursor_column}", self._one(cursor, counted, bounds)
             )
-        return windows(since.watermark, until, span)
+        return windows(since.watermark, until, span, self.rows_per_window)
 
     def read(self, partition: Partition, reject: Reject) -> Iterator[pa.RecordBatch]:
         """Yield the window's rows, typed as the Bronze contract; memory holds the chunks that the client prefetches.

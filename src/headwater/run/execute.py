@@ -18,7 +18,7 @@ from headwater.run.bronze import Landing
 from headwater.run.build import Build
 from headwater.run.context import Context
 from headwater.run.cpu import CpuShares
-from headwater.run.events import Observer, RunFinished, RunStarted, TableFinished, TableStarted
+from headwater.run.events import Observer, RaceLost, RunFinished, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
 from headwater.run.plan import Plan, planned
 from headwater.run.report import Outcome, RunReport, TableReport
@@ -125,8 +125,8 @@ class _Steps:
         for _ in range(_PLANNINGS - 1):
             try:
                 return self._attempt(name)
-            except CommitRefused:
-                continue
+            except CommitRefused as error:
+                self._context.emit(RaceLost(name, str(error)))
         return self._attempt(name)
 
     def _attempt(self, name: str) -> TableReport:
