@@ -1,0 +1,109 @@
+"""Two runs at once on the same tables, each with a state store of its own, so that no lease keeps them apart."""
+
+import itertools
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from tests.chaos import driver
+from tests.chaos.ground import PATIENCE_S, Ground, ended, said
+from tests.chaos.kills import compared, fetched
+from tests.chaos.points import Where
+from tests.chaos.shop import INSTANTS, ROWS_PER_COMMIT
+from tests.e2e.tiny import Lake
+
+from headwater.config import load_settings
+from headwater.engine import Commit, Held, Table
+from headwater.errors import CommitRefused
+from headwater.run.opened import opened
+
+_NUMBERS = itertools.count(1)
+_ONE_BY_ONE = {"tables": {name: {"rows_per_commit": 1} for name in ROWS_PER_COMMIT}}
+
+
+@dataclass(frozen=True)
+class Race:
+    """What came of two runs at once: the log entries that they made, the races that they say they lost, what differs."""
+
+    commits: int
+    lost: int
+    told: Sequence[str]
+
+
+def raced(ground: Ground, where: Where, number: int = 1) -> Race:
+    """Let two runs move everything from one instant's state to the next, and one more if any of them gave up."""
+    name = f"race-{next(_NUMBERS)}"
+    place = ground.on_s3(name) if where == "s3" else {}
+    one = ground.lake(name, number, None, **_ONE_BY_ONE, **place)
+    shared = place or {"lake": str(one.folder / "lake")}
+    other = ground.lake(f"{name}-other", number, None, **_ONE_BY_ONE, **shared)
+    if where == "s3":
+        ground.bucket.put(one.folder / "lake", name)
+    before = sum(version + 1 for version in one.versions().values())
+    try:
+        runs = [driver.begin(lake.config, INSTANTS[number]) for lake in (one, other)]
+        for run in runs:
+            run.join(PATIENCE_S)
+        told = [f"a run ended with {run.exitcode}" for run in runs if run.exitcode not in (0, 1)]
+        # Who lost too often gives up, and says so; one run after both finds what is left, and mends its state store.
+        if (code := ended(one, INSTANTS[number])) != 0:
+            told.append(f"the run after both ended with {code}:\n{said(one)}")
+        if where == "s3":
+            fetched(ground, one)
+        told += compared(ground, one, number, None)
+        commits = sum(version + 1 for version in one.versions().values()) - before
+        return Race(commits, lost_in(one) + lost_in(other), told)
+    finally:
+        ground.bucket.clear(name)
+        shutil.rmtree(one.folder)
+        shutil.rmtree(other.folder)
+
+
+def lost_in(lake: Lake) -> int:
+    """How many races the runs of a lake said that they lost."""
+    return len(re.findall(r"^lost a race: ", (lake.folder / "run.log").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+TABLE = Table("raced", "bronze/raced", pa.schema([("_row_id", pa.string()), ("said_by", pa.string())]))
+ROWS_A_ROUND = 5
+
+
+def committing(config: Path, who: str, rounds: int) -> int:
+    """Try to make every commit of a table in turn, with rows of one's own; how many of them another made."""
+    lost = 0
+    with opened(load_settings(config, {}), None, ()) as context:
+        engine = context.engine
+        for txn in range(1, rounds + 1):
+            rows = _rows(who, range(ROWS_A_ROUND), f"{who}-{txn}")
+            staged, _ = engine.land(TABLE, rows.to_batches(), f"{who}-{txn}", Held.NOTHING)
+            try:
+                engine.append(TABLE, staged, Commit(TABLE.app_id, txn, {"by": who}))
+            except CommitRefused:
+                lost += 1
+    return lost
+
+
+def merging(config: Path, who: str, rounds: int) -> int:
+    """Insert the same keys as everybody else does, some at a time; how many of them were new."""
+    with opened(load_settings(config, {}), None, ()) as context:
+        return sum(
+            context.engine.insert(TABLE, _rows(who, range(ROWS_A_ROUND * first, ROWS_A_ROUND * (first + 2))), "_row_id")
+            for first in range(rounds)
+        )
+
+
+def held(config: Path) -> list[str]:
+    """The identities of the rows that the table of races holds."""
+    with opened(load_settings(config, {}), None, ()) as context:
+        head = context.engine.head(TABLE)
+        assert head is not None
+        return context.engine.scan(TABLE, head.version, ["_row_id"]).read_all()["_row_id"].to_pylist()
+
+
+def _rows(who: str, numbers: range, prefix: str = "row") -> pa.Table:
+    return pa.table({"_row_id": [f"{prefix}-{number}" for number in numbers]}).append_column(
+        TABLE.schema.field("said_by"), pa.array([who] * len(numbers))
+    )
