@@ -86,7 +86,7 @@ def _whole(kills: Iterator[Kill]) -> Iterator[Kill]:
     """The same in a run of everything, too; of a few tables, for such a run takes long."""
     for kill in kills:
         yield kill
-        if kill.table in _ON_THE_WAY:
+        if kill.table in _ON_THE_WAY and kill.where == "local":
             yield Kill(kill.point, kill.table, kill.number, kill.at, kill.where, whole=True)
 
 
@@ -157,7 +157,7 @@ def _replacing(contracts: Contracts) -> Iterator[Kill]:
 def _judging(contracts: Contracts) -> Iterator[Kill]:
     def instants(table: str) -> Sequence[Instant]:
         pattern = f"{contracts[table].path}/*.parquet"
-        return [Instant(f"Judging:{table}", pattern, "read", nth) for nth in (1, 2, 3)]
+        return [Instant(f"Judging:{table}", pattern, "read", nth) for nth in (1, 2)]
 
     yield from _each("in-the-gate", (*SILVER, *GOLD), instants)
 
@@ -191,13 +191,22 @@ POINTS: Mapping[str, Point] = {
 
 
 def planned(
-    contracts: Contracts, seed: int, kills: int, points: Sequence[str] = (), where: Where | None = None
+    contracts: Contracts,
+    seed: int,
+    kills: int,
+    points: Sequence[str] = (),
+    where: Where | None = None,
+    whole: bool = True,
 ) -> list[Kill]:
-    """So many kills, the same for the same seed: every point as often, over as many tables and both runs as it has."""
+    """So many kills, the same for the same seed: every point as often, over as many tables and both runs as it has.
+
+    With `whole`, some are of runs of everything.
+    """
     chance = random.Random(seed)
     chosen = []
     for name in points or POINTS:
-        candidates = [each for each in POINTS[name].candidates(contracts) if where in (None, each.where)]
+        candidates = POINTS[name].candidates(contracts)
+        candidates = [each for each in candidates if where in (None, each.where) and (whole or not each.whole)]
         chosen.append(_spread(candidates, chance))
     share = -(-kills // len(chosen))
     queues = [list(islice(cycle(candidates), share)) for candidates in chosen if candidates]

@@ -15,7 +15,13 @@ pytestmark = pytest.mark.slow
 _CHECK = "if recorded is not None and recorded >= commit.version:"
 _TOLD, _PUT = "        context.emit(Committing(table.name, txn))\n", "        version = context.engine.append("
 WITHOUT_TXN = (
-    Mutant("no-txn", "engine/delta.py", "app_transactions=[Transaction(commit.app_id, commit.version)]", "", of=()),
+    Mutant(
+        "no-txn",
+        "engine/delta.py",
+        "app_transactions=[Transaction(commit.app_id, commit.version)]",
+        "app_transactions=[]",
+        of=(),
+    ),
     Mutant("no-check", "engine/delta.py", _CHECK, "if False:", of=()),
 )
 STORE_FIRST = Mutant(
@@ -27,7 +33,7 @@ STORE_FIRST = Mutant(
 )
 NO_OVERLAP = Mutant("no-overlap", "run/positions.py", "position.watermark - overlap", "position.watermark", of=())
 STORE_BELIEVED = Mutant("store-believed", "run/bronze.py", "position = known or ", "position = ", of=())
-"""A batch lands twice: how far a table is read is taken from the store, which may be behind."""
+"""How far a table is read is taken from the store: written after the rows it may be behind, before them ahead."""
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def code(tmp_path):
 def test_a_watermark_that_is_stored_before_the_rows_is_noticed(first, code):
     kill = Kill("before-the-entry", "redshift_behavior", 0, named("bronze/redshift/behavior"))
 
-    finding = tried(first, kill, code(STORE_FIRST))
+    finding = tried(first, kill, code(STORE_BELIEVED, STORE_FIRST))
 
     assert not finding.missed, finding.missed
     assert any("bronze/redshift/behavior:" in line and "too few" in line for line in finding.told)
