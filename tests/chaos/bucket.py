@@ -1,8 +1,10 @@
 """A bucket for lakes on S3 (moto, over HTTP) in which a put can be held, or be the last thing that a run does."""
 
+import io
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -22,7 +24,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up"}
 
 @dataclass
 class Trap:
-    """What happens to the n-th request that puts (or gets) a matching key: `act` before S3 has it, or after S3 did it.
+    """What happens at the n-th request that puts, gets or deletes a matching key: `act`, before S3 has it or when S3 did it.
 
     Before, `act` says whether S3 is to have it at all.
     """
@@ -33,8 +35,9 @@ class Trap:
     seen: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def is_now(self, method: str, path: str) -> bool:
-        if method != ("PUT" if self.instant.call == "named" else "GET") or not fnmatchcase(path, self.keys):
+    def is_now(self, call: str, keys: Sequence[str]) -> bool:
+        """Whether a request is the one."""
+        if call != self.instant.call or not any(fnmatchcase(key, self.keys) for key in keys):
             return False
         with self.lock:
             self.seen += 1
@@ -65,7 +68,7 @@ class Bucket:
     @contextmanager
     def trapped(self, prefix: str, instant: Instant, act: Callable[[], bool]) -> Iterator[Trap]:
         """Have `act` done in the thread of the request at the instant of a key below `prefix`; it may wait there."""
-        trap = Trap(instant, f"/{NAME}/{prefix}/{instant.file}", act)
+        trap = Trap(instant, f"{prefix}/{instant.file}", act)
         self._traps.append(trap)
         try:
             yield trap
@@ -103,8 +106,8 @@ class Bucket:
         self._backend.delete_bucket(NAME)
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        method, path = environ["REQUEST_METHOD"], unquote(environ["PATH_INFO"])
-        now = [trap for trap in list(self._traps) if trap.is_now(method, path)]
+        call, keys = _asked(environ)
+        now = [trap for trap in list(self._traps) if trap.is_now(call, keys)]
         if not all(trap.act() for trap in now if not trap.instant.after):
             start_response("503 Slow Down", [("Content-Length", "0")])
             return []
@@ -115,6 +118,18 @@ class Bucket:
                 trap.act()
         start_response(*answered[0])
         return body
+
+
+def _asked(environ: dict[str, Any]) -> tuple[str, list[str]]:
+    """What a request is about to do with which keys of the bucket."""
+    key = unquote(environ["PATH_INFO"]).removeprefix(f"/{NAME}").removeprefix("/")
+    if environ["REQUEST_METHOD"] != "POST":
+        return {"PUT": "named", "GET": "read", "DELETE": "removed"}.get(environ["REQUEST_METHOD"], ""), [key]
+    if "delete" not in environ.get("QUERY_STRING", ""):
+        return "", []
+    said = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    environ["wsgi.input"] = io.BytesIO(said)
+    return "removed", re.findall(r"<Key>(.*?)</Key>", said.decode())
 
 
 class _Quiet(WSGIRequestHandler):

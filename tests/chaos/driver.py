@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,8 @@ from tests.e2e.tiny import PROJECT, clean_environment
 from headwater.config import load_settings
 from headwater.run import execute
 from headwater.run.events import Event, RaceLost, TableFinished
+from headwater.run.opened import opened
+from headwater.run.vacuum import vacuum
 
 
 @dataclass
@@ -158,12 +160,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--select", type=lambda text: tuple(text.split(",")))
     parser.add_argument("--on", type=lambda text: Instant(**json.loads(text)))
     parser.add_argument("--signal", type=int, default=signal.SIGKILL)
+    parser.add_argument("--vacuum", action="store_true", help="no run: remove what no version names that stands")
     asked = parser.parse_args(arguments)
     settings, observers = load_settings(asked.config, {}), [say]
     if asked.on:
         interruption = Interruption(asked.on, settings.lake, signal.Signals(asked.signal))
         interruption.begin()
         observers.append(interruption)
+    if asked.vacuum:
+        with opened(settings, None, observers) as context:
+            list(vacuum(context, asked.select or tuple(context.contracts), timedelta(0), alone=True))
+        return 0
     return execute(settings, select=asked.select, at=asked.at, observers=observers).exit_code
 
 

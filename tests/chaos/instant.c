@@ -1,4 +1,5 @@
-/* Sends this process a signal exactly before, or exactly after, a file gets its name or is opened to be read.
+/* Sends this process a signal exactly before, or exactly after, a file gets its name, is opened to be read
+ * or is removed.
  *
  * Preloaded into a run. `instant_arm` says which file: a pattern that its whole path must match, and the how many-th
  * time. The signal goes to the very thread that makes the call: neither a kill nor a stop lets it go on first.
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <sys/types.h>
 
-enum { NAMED = 1, READ = 2 };
+enum { NAMED = 1, READ = 2, REMOVED = 3 };
 
 static char pattern[4096];
 static int kind, after, number;
@@ -32,8 +33,8 @@ static int is_now(int what, const char *path) {
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define NAMING(path, call)              \
-    int now = is_now(NAMED, path);      \
+#define CALLING(what, path, call)       \
+    int now = is_now(what, path);       \
     if (now && !after) raise(number);   \
     int result = call;                  \
     if (now && after) raise(number);    \
@@ -52,12 +53,14 @@ static int is_now(int what, const char *path) {
     if (now && after) raise(number);                                     \
     return result
 
-int link(const char *from, const char *to) { NAMING(to, REAL(link)(from, to)); }
-int linkat(int a, const char *from, int b, const char *to, int how) { NAMING(to, REAL(linkat)(a, from, b, to, how)); }
-int rename(const char *from, const char *to) { NAMING(to, REAL(rename)(from, to)); }
-int renameat(int a, const char *from, int b, const char *to) { NAMING(to, REAL(renameat)(a, from, b, to)); }
+int link(const char *from, const char *to) { CALLING(NAMED, to, REAL(link)(from, to)); }
+int linkat(int a, const char *from, int b, const char *to, int how) { CALLING(NAMED, to, REAL(linkat)(a, from, b, to, how)); }
+int rename(const char *from, const char *to) { CALLING(NAMED, to, REAL(rename)(from, to)); }
+int renameat(int a, const char *from, int b, const char *to) { CALLING(NAMED, to, REAL(renameat)(a, from, b, to)); }
 int renameat2(int a, const char *from, int b, const char *to, unsigned how) {
-    NAMING(to, REAL(renameat2)(a, from, b, to, how));
+    CALLING(NAMED, to, REAL(renameat2)(a, from, b, to, how));
 }
 int open(const char *path, int flags, ...) { OPENING(path, flags, REAL(open)(path, flags, mode)); }
 int open64(const char *path, int flags, ...) { OPENING(path, flags, REAL(open64)(path, flags, mode)); }
+int unlink(const char *path) { CALLING(REMOVED, path, REAL(unlink)(path)); }
+int unlinkat(int at, const char *path, int how) { CALLING(REMOVED, path, REAL(unlinkat)(at, path, how)); }

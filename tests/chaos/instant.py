@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 _SOURCE = Path(__file__).with_suffix(".c")
-_CALLS = {"named": 1, "read": 2}
+_CALLS = {"named": 1, "read": 2, "removed": 3}
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Instant:
     """An event that the run tells (`Staged:orders`, `Recorded:orders:2` for the second), or a call about a file.
 
     `file` is a pattern of its path below the lake; the instant is just before the n-th such file gets its name (`named`;
-    a log entry gets its name when it is committed) or is opened (`read`), or just `after` that. With an event too,
-    only what comes after the event counts.
+    a log entry gets its name when it is committed) or is opened (`read`) or is `removed`, or just `after` that. With an event
+    too, only what comes after the event counts.
     """
 
     event: str = ""
     file: str = ""
-    call: Literal["named", "read"] = "named"
+    call: Literal["named", "read", "removed"] = "named"
     nth: int = 1
     after: bool = False
 

@@ -8,15 +8,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from tests.chaos import driver
 from tests.chaos.door import Door
 from tests.chaos.ground import PATIENCE_S, Ground, ended, said, selected
+from tests.chaos.instant import Instant
 from tests.chaos.points import Kill, Slam, contract_of
-from tests.chaos.same import EVIDENCE, broken, differing, holdings, places
+from tests.chaos.same import EVIDENCE, OF_A_RUN, broken, differing, holdings, leftovers, places
 from tests.chaos.shop import INSTANTS
 from tests.e2e.tiny import Lake
 
@@ -73,7 +75,6 @@ class _Trial:
     code: Path | None = None
     process: driver.Process | None = None
     _began: threading.Event = field(default_factory=threading.Event)
-    _after: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.name = f"trial-{next(_NUMBERS)}"
@@ -85,14 +86,26 @@ class _Trial:
 
     def killed(self) -> str:
         """Begin the run that is to die, and say why it did not; empty if it did."""
-        options = [*selected(self.contract)]
-        match self.kill.at:
-            case Slam() as slam:
-                self._after.enter_context(self._door(slam))
-            case instant if self.kill.where == "s3" and instant.file:
-                self._after.enter_context(self.ground.bucket.trapped(self.name, instant, self._kill))
-            case instant:
-                options += ["--on", json.dumps(instant.document()), "--signal", str(int(signal.SIGKILL))]
+        if isinstance(self.kill.at, Slam):
+            with self._door(self.kill.at):
+                return self._died(self._options)
+        missed = self._died_at(self.kill.at, self._options)
+        if missed or self.kill.vacuum is None:
+            return missed
+        return self._died_at(self.kill.vacuum, [*self._options, "--vacuum"])
+
+    @property
+    def _options(self) -> list[str]:
+        return [*selected(self.contract)]
+
+    def _died_at(self, instant: Instant, options: Sequence[str]) -> str:
+        if self.kill.where == "s3" and instant.file:
+            with self.ground.bucket.trapped(self.name, instant, self._kill):
+                return self._died(options)
+        return self._died([*options, "--on", json.dumps(instant.document()), "--signal", str(int(signal.SIGKILL))])
+
+    def _died(self, options: Sequence[str]) -> str:
+        self._began.clear()
         self.process = driver.begin(self.lake.config, INSTANTS[self.kill.number], *options, code=self.code)
         self._began.set()
         self.process.join(PATIENCE_S)
@@ -100,36 +113,48 @@ class _Trial:
             return ""
         return f"the run was not killed, it ended with {self.process.exitcode}:\n{said(self.lake)}"
 
-    def _door(self, slam: Slam) -> Door:
+    @contextmanager
+    def _door(self, slam: Slam) -> Iterator[None]:
         """Put a door between the run and a source, whose address the run's configuration then names."""
-        config = self.lake.config.read_text(encoding="utf-8")
-        port = self.ground.sandbox.sources[slam.source]
-        door = Door(port, slam.connection, self._kill)
-        self.lake.config.write_text(config.replace(f"{port}", f"{door.port}"), encoding="utf-8")
-        self._after.callback(self.lake.config.write_text, config, encoding="utf-8")
-        return door
+        config, port = self.lake.config.read_text(encoding="utf-8"), self.ground.sandbox.sources[slam.source]
+        with Door(port, slam.connection, self._kill) as door:
+            self.lake.config.write_text(config.replace(f"{port}", f"{door.port}"), encoding="utf-8")
+            yield
+        self.lake.config.write_text(config, encoding="utf-8")
 
     def _kill(self) -> bool:
-        """Kill the run; what it asked for is not to be done."""
+        """Kill the run, and see it dead; what it asked for is not to be done."""
         self._began.wait()
         assert self.process is not None
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
             self.process.kill()
-        self.process.join()
+            dead = psutil.Process(self.process.pid)
+            while dead.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.001)
         return False
 
     def told(self) -> list[str]:
-        """Run again, and say how the lake differs from the undisturbed one."""
-        self._after.close()
-        code = ended(self.lake, INSTANTS[self.kill.number], *selected(self.contract), code=self.code)
+        """Run again, and say how the lake differs from the undisturbed one, and what is left over."""
+        if why := self._failed():
+            return [why]
+        told = list(compared(self.ground, self.lake, self.kill.number, self.contract))
+        told += [f"not swept: {file}" for file in leftovers(self.lake) if OF_A_RUN.search(file)]
+        if told or self.kill.whole:
+            return told
+        if why := self._failed("--vacuum"):
+            return [why]
+        return [f"not freed: {file}" for file in leftovers(self.lake)]
+
+    def _failed(self, *options: str) -> str:
+        """Why a run that nobody disturbs fails; empty if it does not."""
+        code = ended(self.lake, INSTANTS[self.kill.number], *self._options, *options, code=self.code)
         if code != 0:
-            return [f"the next run ended with {code}:\n{said(self.lake)}"]
+            return f"the next run ended with {code}:\n{said(self.lake)}"
         if self.kill.where == "s3":
             fetched(self.ground, self.lake)
-        return list(compared(self.ground, self.lake, self.kill.number, self.contract))
+        return ""
 
     def close(self) -> None:
-        self._after.close()
         if self.kill.where == "s3":
             self.ground.bucket.clear(self.name)
         shutil.rmtree(self.lake.folder)

@@ -1,8 +1,9 @@
 """Where a run is killed: the points that a crash can come at, and for each of them every table and instant to try it on."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice, zip_longest
 from typing import Literal
 
@@ -32,6 +33,8 @@ class Kill:
     at: Instant | Slam
     where: Where = "local"
     whole: bool = False
+    vacuum: Instant | None = None
+    """After the run was killed, a vacuum of its table is killed here, before the next run."""
 
     def __str__(self) -> str:
         which = ("first", "second")[self.number]
@@ -79,7 +82,7 @@ def _on_both(kills: Iterator[Kill]) -> Iterator[Kill]:
     """The same on a lake in S3."""
     for kill in kills:
         yield kill
-        yield Kill(kill.point, kill.table, kill.number, kill.at, "s3", kill.whole)
+        yield replace(kill, where="s3")
 
 
 def _whole(kills: Iterator[Kill]) -> Iterator[Kill]:
@@ -87,7 +90,7 @@ def _whole(kills: Iterator[Kill]) -> Iterator[Kill]:
     for kill in kills:
         yield kill
         if kill.table in _ON_THE_WAY and kill.where == "local":
-            yield Kill(kill.point, kill.table, kill.number, kill.at, kill.where, whole=True)
+            yield replace(kill, whole=True)
 
 
 def _event(kind: str) -> Callable[[str], Sequence[Instant]]:
@@ -131,18 +134,15 @@ def _evidenced(contracts: Contracts) -> Iterator[Kill]:
 
 
 def _merging(contracts: Contracts) -> Iterator[Kill]:
-    """The table of what was refused is there, and the files of the merge; the merge is not committed."""
-    for table, numbers in WITH_QUARANTINE.items():
-        for number in numbers:
-            yield Kill("in-a-merge", table, number, named(f"quarantine/{table}", _first_merge(table, number)))
+    """The table of rejects is there, made by a log entry of its own, and the files of the merge; it is not committed."""
     for table in WITH_REJECTS:
         for number in _BOTH:
-            yield Kill("in-a-merge", table, number, named(f"rejects/{table}", 2 - number))
+            yield from _on_both(iter([Kill("in-a-merge", table, number, named(f"rejects/{table}", 2 - number))]))
 
 
-def _first_merge(table: str, number: int) -> int:
-    """A table that is not there is made first, by a log entry of its own."""
-    return 1 if number and WITH_QUARANTINE[table][0] == 0 else 2
+def _refusing(contracts: Contracts) -> Iterator[Kill]:
+    for table, numbers in WITH_QUARANTINE.items():
+        yield from _on_both(_each("in-quarantine", (table,), lambda name: (named(f"quarantine/{name}"),), numbers))
 
 
 def _replacing(contracts: Contracts) -> Iterator[Kill]:
@@ -151,7 +151,7 @@ def _replacing(contracts: Contracts) -> Iterator[Kill]:
     def instants(table: str) -> Sequence[Instant]:
         return [Instant(file=f"{contracts[table].path}/*.parquet", after=True)]
 
-    yield from _whole(_each("in-a-replace", (*SILVER, *GOLD), instants))
+    yield from _on_both(_whole(_each("in-a-replace", (*SILVER, *GOLD), instants)))
 
 
 def _judging(contracts: Contracts) -> Iterator[Kill]:
@@ -160,13 +160,23 @@ def _judging(contracts: Contracts) -> Iterator[Kill]:
         return [Instant(f"Judging:{table}", pattern, "read", nth) for nth in (1, 2)]
 
     yield from _each("in-the-gate", (*SILVER, *GOLD), instants)
+    for kill in _each("in-the-gate", (*SILVER, *GOLD), _event("Judging")):
+        yield replace(kill, where="s3")
+
+
+def _vacuuming(contracts: Contracts) -> Iterator[Kill]:
+    """A run has left files; of these and of the last versions' some are removed."""
+    for table in (*SILVER, *GOLD, *BRONZE):
+        removed = Instant(file=f"{contracts[table].path}/*.parquet", call="removed", after=True)
+        kills = _each("in-a-vacuum", (table,), _event("Staged"))
+        yield from _on_both(replace(kill, vacuum=removed) for kill in kills)
 
 
 def _retrying(contracts: Contracts) -> Iterator[Kill]:
     for table, source in _BEHIND_A_DOOR.items():
         for number in _BOTH:
             for connection in (1, 2):
-                yield Kill("in-a-retry", table, number, Slam(source, connection))
+                yield from _on_both(iter([Kill("in-a-retry", table, number, Slam(source, connection))]))
 
 
 _BEHIND_A_DOOR = {"fx_vendor_rates": "fx_vendor", "redshift_behavior": "redshift", "salesforce_accounts": "salesforce"}
@@ -180,11 +190,13 @@ POINTS: Mapping[str, Point] = {
         Point("before-the-store", "committed, and the state store does not know", _unrecorded),
         Point("between-windows", "one window landed, the next has not", _between),
         Point("after-rejects", "rejects are kept, the rows beside them have not landed", _rejected),
-        Point("after-quarantine", "quarantine is settled, evidence and target are not", _quarantined),
+        Point("in-quarantine", "what is refused is written, quarantine is not committed", _refusing),
+        Point("after-quarantine", "quarantine is committed, evidence and target are not", _quarantined),
         Point("after-evidence", "the evidence is kept, the target is not committed", _evidenced),
         Point("in-a-merge", "the files of a merge are written, it is not committed", _merging),
         Point("in-a-replace", "some files of the new state of a table are written", _replacing),
         Point("in-the-gate", "the gate reads the candidate", _judging),
+        Point("in-a-vacuum", "some files that nobody needs are removed, others are not yet", _vacuuming),
         Point("in-a-retry", "a source failed once and is asked again", _retrying),
     )
 }
@@ -215,25 +227,15 @@ def planned(
 
 
 def _spread(kills: Sequence[Kill], chance: random.Random) -> list[Kill]:
-    """Shuffled so that those that follow each other differ: in the run, in the lake, and in the table."""
-    shuffled = list(kills)
-    chance.shuffle(shuffled)
-    kinds: dict[tuple[int, str, str], list[Kill]] = {}
-    for kill in shuffled:
-        kinds.setdefault((kill.number, kill.where, kill.table), []).append(kill)
-    spread: list[Kill] = []
-    while kinds:
-        for kind in _alternating(list(kinds)):
-            spread.append(kinds[kind].pop())
-            if not kinds[kind]:
-                del kinds[kind]
+    """Shuffled, but such that each is of the run, the lake and the table that came least often before it."""
+    left, spread, used = list(kills), list[Kill](), Counter[object]()
+    chance.shuffle(left)
+    while left:
+        kill = min(left, key=lambda each: (used[each.number, each.where], used[each.table], each.whole))
+        left.remove(kill)
+        spread.append(kill)
+        used.update([(kill.number, kill.where), kill.table])
     return spread
-
-
-def _alternating(kinds: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
-    """First one run, then the other; first one lake, then the other."""
-    parts = {part: [kind for kind in kinds if kind[:2] == part] for part in dict.fromkeys(kind[:2] for kind in kinds)}
-    return [kind for together in zip_longest(*parts.values()) for kind in together if kind is not None]
 
 
 def contract_of(kill: Kill, contracts: Contracts) -> Contract | None:

@@ -1,6 +1,7 @@
 """Is a lake what an undisturbed run would have made, and does it hold nothing twice?"""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -182,14 +183,18 @@ def _balances(layer: str, terms: dict[str, int]) -> bool:
 
 
 def leftovers(lake: Lake) -> Iterator[str]:
-    """Files of rows below a table that no entry of its log has ever named."""
-    for path in lake.tables():
-        root = lake.folder / "lake" / path
-        named = set(_named(root))
-        for file in sorted(root.rglob("*.parquet*")):
-            place = file.relative_to(root).as_posix()
-            if place not in named and not place.startswith("_delta_log/"):
-                yield f"{path}: {place} is named by no log entry"
+    """Files of a lake that no entry of a log has ever named, and that are no log."""
+    root = lake.folder / "lake"
+    tables = lake.tables()
+    named = {f"{path}/{name}" for path in tables for name in _named(root / path)}
+    for file in sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()):
+        if file not in named and not _LOG.search(file):
+            yield file
+
+
+_LOG = re.compile(r"/_delta_log/(\d+(\.checkpoint.*)?\.(json|parquet|crc)|_last_checkpoint)$")
+OF_A_RUN = re.compile(r"/\d{8}T\d{6}\.\d{6}Z-")
+"""The path of a file that tells which run has written it."""
 
 
 def _named(root: Path) -> Iterator[str]:

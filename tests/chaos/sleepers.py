@@ -91,7 +91,7 @@ class _Sleeper:
 def _asleep(ground: Ground, lake: Lake, sleep: Sleep, code: Path | None) -> Iterator[_Sleeper]:
     """A run that has just been stopped; it is gone at the end."""
     at, options, released = INSTANTS[sleep.number], ["--select", sleep.table], threading.Event()
-    if sleep.where == "local":
+    if sleep.where == "local" or not sleep.at.file:
         on = ["--on", json.dumps(sleep.at.document()), "--signal", str(int(signal.SIGSTOP))]
         sleeper = _Sleeper(driver.begin(lake.config, at, *options, *on, code=code), released)
         try:
