@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 _SOURCE = Path(__file__).with_suffix(".c")
 _CALLS = {"named": 1, "read": 2, "removed": 3}
@@ -37,8 +38,9 @@ class Instant:
         when = f"{'after' if self.after else 'before'} {self.file} is {self.call}" if self.file else ""
         return ", ".join(part for part in (self.event, when + (f" (no. {self.nth})" if self.nth > 1 else "")) if part)
 
-    def document(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    def sends(self, number: signal.Signals) -> list[str]:
+        """The options of a run (`driver.begin`) that gets a signal at this instant."""
+        return ["--on", json.dumps(dataclasses.asdict(self)), "--signal", str(int(number))]
 
 
 def named(path: str, nth: int = 1, *, after: bool = False) -> Instant:
@@ -68,16 +70,22 @@ _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @contextmanager
-def preloaded() -> Iterator[dict[str, str]]:
-    """The environment of processes in which `arm` works; this process has it meanwhile."""
-    before, given = os.environ.get("LD_PRELOAD"), {"LD_PRELOAD": str(library())}
+def preloaded() -> Iterator[None]:
+    """Meanwhile this process starts others in which `arm` works.
+
+    What they leave behind when they are killed is told by nobody.
+    """
+    given = {"LD_PRELOAD": str(library()), "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"}
+    before = {name: os.environ.get(name) for name in given}
     os.environ |= given
     try:
-        yield given
+        yield
     finally:
-        del os.environ["LD_PRELOAD"]
-        if before is not None:
-            os.environ["LD_PRELOAD"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def arm(instant: Instant, lake: str, number: signal.Signals) -> None:

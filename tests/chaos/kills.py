@@ -1,7 +1,6 @@
 """Kills a run at a point, runs again, and says how the lake differs from that of undisturbed runs."""
 
 import itertools
-import json
 import shutil
 import signal
 import threading
@@ -18,7 +17,7 @@ from tests.chaos.door import Door
 from tests.chaos.ground import PATIENCE_S, Ground, ended, said, selected
 from tests.chaos.instant import Instant
 from tests.chaos.points import Kill, Slam, contract_of
-from tests.chaos.same import EVIDENCE, OF_A_RUN, broken, differing, holdings, leftovers, places
+from tests.chaos.same import EVIDENCE, OF_A_RUN, broken, differing, gone, holdings, leftovers, places
 from tests.chaos.shop import INSTANTS
 from tests.e2e.tiny import Lake
 
@@ -53,6 +52,17 @@ def tried(ground: Ground, kill: Kill, code: Path | None = None) -> Finding:
         return Finding(kill, missed, told, time.monotonic() - started)
     finally:
         trial.close()
+
+
+def tried_on_the_way(ground: Ground, number: int, way: Sequence[Instant]) -> list[str]:
+    """Kill one run of everything after another, each further on than the last, then let one end; how the lake differs."""
+    lake, at = ground.lake(f"way-{next(_NUMBERS)}", number, None), INSTANTS[number]
+    for instant in way:
+        if (code := ended(lake, at, *instant.sends(signal.SIGKILL))) != -signal.SIGKILL:
+            return [f"the run was not killed ({instant}), it ended with {code}:\n{said(lake)}"]
+    if (code := ended(lake, at)) != 0:
+        return [f"the last run ended with {code}:\n{said(lake)}"]
+    return list(compared(ground, lake, number, None))
 
 
 def all_tried(ground: Ground, kills: Sequence[Kill]) -> Iterator[Finding]:
@@ -102,7 +112,7 @@ class _Trial:
         if self.kill.where == "s3" and instant.file:
             with self.ground.bucket.trapped(self.name, instant, self._kill):
                 return self._died(options)
-        return self._died([*options, "--on", json.dumps(instant.document()), "--signal", str(int(signal.SIGKILL))])
+        return self._died([*options, *instant.sends(signal.SIGKILL)])
 
     def _died(self, options: Sequence[str]) -> str:
         self._began.clear()
@@ -168,6 +178,9 @@ def fetched(ground: Ground, lake: Lake) -> None:
 
 def compared(ground: Ground, lake: Lake, number: int, contract: Contract | None) -> Iterator[str]:
     """How a lake differs from the undisturbed one, in a table that was to be moved (None: in everything)."""
+    if told := gone(lake):
+        yield from told
+        return
     contracts = [contract] if contract else list(ground.contracts.values())
     expected = ground.expected[number].of(contracts)
     yield from differing(holdings(lake, contracts), expected)

@@ -3,7 +3,8 @@
 import itertools
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from tests.chaos import driver
 from tests.chaos.ground import PATIENCE_S, Ground, ended, said
 from tests.chaos.kills import compared, fetched
 from tests.chaos.points import Where
+from tests.chaos.same import Holdings, broken, differing, holdings
 from tests.chaos.shop import INSTANTS, ROWS_PER_COMMIT
 from tests.e2e.tiny import Lake
 
 from headwater.config import load_settings
+from headwater.contracts import Contract
 from headwater.engine import Commit, Held, Table
 from headwater.errors import CommitRefused
 from headwater.run.opened import opened
@@ -33,33 +36,69 @@ class Race:
     told: Sequence[str]
 
 
-def raced(ground: Ground, where: Where, number: int = 1) -> Race:
-    """Let two runs move everything from one instant's state to the next, and one more if any of them gave up."""
-    name = f"race-{next(_NUMBERS)}"
-    place = ground.on_s3(name) if where == "s3" else {}
-    one = ground.lake(name, number, None, **_ONE_BY_ONE, **place)
-    shared = place or {"lake": str(one.folder / "lake")}
-    other = ground.lake(f"{name}-other", number, None, **_ONE_BY_ONE, **shared)
-    if where == "s3":
-        ground.bucket.put(one.folder / "lake", name)
-    before = sum(version + 1 for version in one.versions().values())
-    try:
-        runs = [driver.begin(lake.config, INSTANTS[number]) for lake in (one, other)]
-        for run in runs:
-            run.join(PATIENCE_S)
-        told = [f"a run ended with {run.exitcode}" for run in runs if run.exitcode not in (0, 1)]
-        # Who lost too often gives up, and says so; one run after both finds what is left, and mends its state store.
-        if (code := ended(one, INSTANTS[number])) != 0:
-            told.append(f"the run after both ended with {code}:\n{said(one)}")
+def landed_from_nothing(ground: Ground) -> Holdings:
+    """What Bronze holds when one undisturbed run has landed everything at the second instant."""
+    lake = ground.empty(f"alone-{next(_NUMBERS)}", **_ONE_BY_ONE)
+    code = ended(lake, INSTANTS[1], "--select", ",".join(ground.names("bronze")))
+    assert code == 0, said(lake)
+    return holdings(lake, _bronze(ground))
+
+
+def landing_raced(ground: Ground, where: Where, expected: Holdings) -> Race:
+    """Let two runs land all of Bronze, row by row, where nothing is yet."""
+    with _two_lakes(ground, where, ground.empty) as (one, other):
+        told = _run_at_once(one, other, "--select", ",".join(ground.names("bronze")))
         if where == "s3":
             fetched(ground, one)
-        told += compared(ground, one, number, None)
-        commits = sum(version + 1 for version in one.versions().values()) - before
-        return Race(commits, lost_in(one) + lost_in(other), told)
+        told += [*differing(holdings(one, _bronze(ground)), expected), *broken(one, ground.contracts, [])]
+        return Race(_entries(one), lost_in(one) + lost_in(other), told)
+
+
+def everything_raced(ground: Ground, where: Where) -> Race:
+    """Let two runs move every table from the first instant's state to the second's."""
+    with _two_lakes(ground, where, lambda name, **settings: ground.lake(name, 1, None, **settings)) as (one, other):
+        before = _entries(one)
+        told = _run_at_once(one, other)
+        if where == "s3":
+            fetched(ground, one)
+        told += compared(ground, one, 1, None)
+        return Race(_entries(one) - before, lost_in(one) + lost_in(other), told)
+
+
+def _bronze(ground: Ground) -> list[Contract]:
+    return [ground.contracts[name] for name in ground.names("bronze")]
+
+
+@contextmanager
+def _two_lakes(ground: Ground, where: Where, make: Callable[..., Lake]) -> Iterator[tuple[Lake, Lake]]:
+    """Two projects with the lake of the first."""
+    name = f"race-{next(_NUMBERS)}"
+    place = ground.on_s3(name) if where == "s3" else {}
+    one = make(name, **_ONE_BY_ONE, **place)
+    other = make(f"{name}-other", **_ONE_BY_ONE, **(place or {"lake": str(one.folder / "lake")}))
+    if where == "s3":
+        ground.bucket.put(one.folder / "lake", name)
+    try:
+        yield one, other
     finally:
         ground.bucket.clear(name)
         shutil.rmtree(one.folder)
         shutil.rmtree(other.folder)
+
+
+def _run_at_once(one: Lake, other: Lake, *options: str) -> list[str]:
+    """Run both, and then the first once more: who lost too often gives up, and its state store may be behind."""
+    runs = [driver.begin(lake.config, INSTANTS[1], *options) for lake in (one, other)]
+    for run in runs:
+        run.join(PATIENCE_S)
+    told = [f"a run ended with {run.exitcode}" for run in runs if run.exitcode not in (0, 1)]
+    if (code := ended(one, INSTANTS[1], *options)) != 0:
+        told.append(f"the run after both ended with {code}:\n{said(one)}")
+    return told
+
+
+def _entries(lake: Lake) -> int:
+    return sum(version + 1 for version in lake.versions().values())
 
 
 def lost_in(lake: Lake) -> int:

@@ -123,6 +123,21 @@ def broken(lake: Lake, contracts: Contracts, moved: Sequence[Contract]) -> Itera
     yield from _unbalanced_steps(lake)
 
 
+def gone(lake: Lake) -> list[str]:
+    """Files that tables name and that are not there: these cannot be read."""
+    root = lake.folder / "lake"
+    named = (
+        (path, each)
+        for path in lake.tables()
+        for each in pa.table(lake.table(path).get_add_actions())["path"].to_pylist()
+    )
+    return [
+        f"{path}: names {each}, which is not there"
+        for path, each in named
+        if not (root / path / unquote(each)).exists()
+    ]
+
+
 def _spans_twice(path: str, table: DeltaTable) -> Iterator[str]:
     """A `txn` version that two commits of a table have; or that went back."""
     highest: dict[str, int] = {}

@@ -1,7 +1,6 @@
 """A run that is stopped while its log entry is put: another takes over and commits, then the sleeper wakes."""
 
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -92,8 +91,8 @@ def _asleep(ground: Ground, lake: Lake, sleep: Sleep, code: Path | None) -> Iter
     """A run that has just been stopped; it is gone at the end."""
     at, options, released = INSTANTS[sleep.number], ["--select", sleep.table], threading.Event()
     if sleep.where == "local" or not sleep.at.file:
-        on = ["--on", json.dumps(sleep.at.document()), "--signal", str(int(signal.SIGSTOP))]
-        sleeper = _Sleeper(driver.begin(lake.config, at, *options, *on, code=code), released)
+        options += sleep.at.sends(signal.SIGSTOP)
+        sleeper = _Sleeper(driver.begin(lake.config, at, *options, code=code), released)
         try:
             _until(lambda: _is_stopped(sleeper.process), lake)
             yield sleeper

@@ -3,8 +3,8 @@
 from collections import Counter
 
 import pytest
-from tests.chaos.instant import Instant
-from tests.chaos.kills import Finding, tried
+from tests.chaos.instant import Instant, named
+from tests.chaos.kills import Finding, tried, tried_on_the_way
 from tests.chaos.points import POINTS, Kill, planned
 from tests.chaos.report import Report
 from tests.e2e.tiny import PROJECT
@@ -14,8 +14,22 @@ from headwater.contracts import load_contracts
 pytestmark = pytest.mark.slow
 
 SEED = 5
-KILLS = planned(load_contracts(PROJECT / "config" / "contracts"), SEED, 4 * len(POINTS))
+KILLS = planned(load_contracts(PROJECT / "config" / "contracts"), SEED, 4 * len(POINTS), whole=False)
 FIRST, SECOND = ([kill for kill in KILLS if kill.number == number] for number in (0, 1))
+
+
+WAY = (
+    named("rejects/external_inventory", 2),
+    named("bronze/external/inventory"),
+    Instant("TableStarted:inventory"),
+    Instant("Refused:inventory"),
+    Instant("Judging:inventory"),
+    named("silver/inventory", after=True),
+    Instant("Staged:product_perf_daily"),
+    named("gold/product_perf_daily"),
+    Instant("Committed:product_perf_daily"),
+)
+"""Along one path of tables, each instant still to come when the one before it was passed."""
 
 
 @pytest.mark.parametrize("kill", FIRST, ids=str)
@@ -23,9 +37,17 @@ def test_killed_in_the_first_run(first, kill):
     is_as_undisturbed(tried(first, kill))
 
 
+def test_killed_again_and_again_on_the_first_way_from_the_sources_to_gold(first):
+    assert tried_on_the_way(first, 0, WAY) == []
+
+
 @pytest.mark.parametrize("kill", SECOND, ids=str)
 def test_killed_in_the_second_run(second, kill):
     is_as_undisturbed(tried(second, kill))
+
+
+def test_killed_again_and_again_on_the_way_of_what_is_new(second):
+    assert tried_on_the_way(second, 1, [named("rejects/external_inventory"), *WAY[1:]]) == []
 
 
 def is_as_undisturbed(finding: Finding) -> None:
