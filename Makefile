@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 (macOS) and later. Every target prepares .venv first, which costs nothing once it is there.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check mutants bench bench-extract clean lint types
+.PHONY: help setup run test check mutants chaos bench bench-extract clean lint types
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -22,6 +22,7 @@ help:
 	@echo 'make test    everything that must hold before a change is taken: lint, types, architecture, all tests'
 	@echo 'make check   the quick part of it, for while you work'
 	@echo 'make mutants mistakes made on purpose: does the independent answer of the tests notice each?'
+	@echo 'make chaos   runs killed at every point that a crash can come at: does the next one mend all?'
 	@echo 'make bench   the reference job against the same written by hand'
 	@echo 'make bench-extract  reading each source into Bronze, against a raw client and dlt'
 	@echo 'make clean   stop and remove all that was made here'
@@ -51,6 +52,9 @@ check: lint types
 
 mutants: setup
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+chaos: setup
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: setup
 	$(BIN)/python -m benchmarks.reference_job $(ARGS)

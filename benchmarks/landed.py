@@ -7,21 +7,12 @@
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 from benchmarks.extract_data import END
 from benchmarks.measured import Stretch
-from headwater.config import load_settings
+from headwater.config import TableSettings, load_settings
 from headwater.run.execute import execute
-
-
-@contextmanager
-def _one_window() -> Iterator[None]:
-    with patch("headwater.extract.base_extractor.ROWS_PER_WINDOW", 1 << 40):
-        yield
 
 
 def main(config: Path, table: str, *, one_window: bool) -> None:
@@ -33,10 +24,8 @@ def main(config: Path, table: str, *, one_window: bool) -> None:
     settings = load_settings(config, {})
     stretch = Stretch()
     if one_window:
-        with _one_window():
-            report = execute(settings, select=(table,), at=END)
-    else:
-        report = execute(settings, select=(table,), at=END)
+        settings = settings.model_copy(update={"tables": {table: TableSettings(rows_per_commit=1 << 40)}})
+    report = execute(settings, select=(table,), at=END)
     [landed] = report.tables
     if landed.outcome != "committed":
         raise SystemExit(f"{table}: {landed.outcome}: {landed.reason}")

@@ -26,9 +26,6 @@ _PREFIX = "HEADWATER_"
 _OTHER_VARIABLES = frozenset({"HEADWATER_CI"})
 """Variables with our prefix that are switches of the tests, not settings."""
 
-ROWS_PER_WINDOW = 1_000_000
-"""So many rows of a source are read, and committed, for themselves."""
-
 CHOSEN = "sandbox.yaml"
 """Below the state folder: the dataset that `sandbox up --dataset` chose in place of the config file's."""
 
@@ -175,14 +172,15 @@ class SandboxSettings:
 class TableSettings:
     """How a Bronze table reads its source: again from `overlap` before its watermark, until `settle` before now.
 
-    A large span is cut into windows of about `rows_per_window`, each committed for itself. A table that is not `enabled`
-    is treated as one of a source that is not: its source does not have it.
+    One that is not `enabled` is treated as a table of a source that is not: its source does not have it. What is due is
+    landed in commits of about `rows_per_commit` rows or messages, by default a million or half a million; small files
+    go together up to 64 MB.
     """
 
     enabled: bool = True
     overlap: Duration = timedelta(hours=1)
     settle: Duration = timedelta(0)
-    rows_per_window: int = Field(default=ROWS_PER_WINDOW, ge=1)
+    rows_per_commit: int | None = Field(default=None, gt=0)
 
 
 @dataclass(config=_STRICT)

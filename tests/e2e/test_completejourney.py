@@ -12,7 +12,8 @@ from pathlib import Path
 import currency_converter
 import pytest
 from deltalake import DeltaTable
-from tests.e2e import compare, driver
+from tests.chaos import driver
+from tests.e2e import compare
 from tests.e2e.tiny import Lake
 
 from headwater import sandbox

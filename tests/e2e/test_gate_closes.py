@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from tests.e2e import driver
+from tests.chaos import driver
 from tests.e2e.tiny import (
     BEFORE,
     FILES,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e import driver
+from tests.chaos import driver
+from tests.chaos.instant import Instant
 from tests.e2e.tiny import T0, Lake, everything, headwater, write_tiny
 
 from headwater import sandbox
@@ -86,7 +87,7 @@ def test_a_run_tells_what_it_read_what_landed_and_how_far_it_came(lake):
 def test_a_run_that_was_killed_says_where_it_stopped_and_that_going_on_is_safe(sources, tmp_path):
     lake = Lake.beside(sources, tmp_path / "lake")
     called(lake, "run", *AT, "--select", "snowflake_orders")
-    process = driver.begin(lake.config, T0, "--kill-on", "Staged:orders")
+    process = driver.begin(lake.config, T0, *Instant("Staged:orders").sends(signal.SIGKILL))
     process.join(PATIENCE_S)
     assert process.exitcode == -signal.SIGKILL
 

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 import psutil
 import pytest
-from tests.e2e import driver
+from tests.chaos import driver
+from tests.chaos.instant import Instant
 from tests.e2e.tiny import T0, Lake, everything, headwater, write_tiny
 
 from headwater import sandbox
@@ -72,9 +73,9 @@ def unnamed(lake: Lake) -> list[str]:
     return [path for path in lake.files() if "/_delta_log/" not in path and path not in named]
 
 
-def stopped(lake: Lake, point: str, number: str) -> "driver.BaseProcess":
-    process = driver.begin(lake.config, T0, *CUSTOMERS, number, point)
-    if number == "--stop-on":
+def stopped(lake: Lake, point: str, number: signal.Signals) -> driver.Process:
+    process = driver.begin(lake.config, T0, *CUSTOMERS, *Instant(point).sends(number))
+    if number == signal.SIGSTOP:
         deadline = time.monotonic() + PATIENCE_S
         while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
             assert time.monotonic() < deadline
@@ -88,7 +89,7 @@ def stopped(lake: Lake, point: str, number: str) -> "driver.BaseProcess":
 @pytest.mark.parametrize("point", ["Staged:snowflake_customers", "Refused:customers", "Staged:customers"])
 def test_what_a_killed_run_left_is_gone_after_the_next_commit(sources, built, tmp_path, point):
     lake = Lake.beside(sources, tmp_path / "lake")
-    stopped(lake, point, "--kill-on")
+    stopped(lake, point, signal.SIGKILL)
     assert unnamed(lake)
     called(lake, "run", *AT, *CUSTOMERS)
 
@@ -140,7 +141,7 @@ def test_a_vacuum_waits_for_the_run_that_holds_the_table_and_takes_nothing_of_a_
     called(lake, "watermark", "set", "snowflake_customers", "2024-10-01", "--why", "to build it again", "--yes")
     with lake.config.open("a", encoding="utf-8") as config:
         config.write("lease:\n  ttl: 2s\n")
-    sleeper = stopped(lake, "Staged:customers", "--stop-on")
+    sleeper = stopped(lake, "Staged:customers", signal.SIGSTOP)
     try:
         staged = unnamed(lake)
         assert staged
@@ -156,7 +157,7 @@ def test_a_vacuum_waits_for_the_run_that_holds_the_table_and_takes_nothing_of_a_
 
 def test_a_vacuum_takes_what_the_state_store_and_a_killed_run_left(lake):
     called(lake, "watermark", "set", "snowflake_customers", "2024-10-01", "--why", "to build it again", "--yes")
-    stopped(lake, "Staged:customers", "--kill-on")
+    stopped(lake, "Staged:customers", signal.SIGKILL)
     draft = lake.folder / "state" / "state" / "watermarks" / ".orders.json.99999999-0a0b0c0d"
     draft.write_text("{", encoding="utf-8")
     assert unnamed(lake)

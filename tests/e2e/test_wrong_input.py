@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from tests.e2e import driver
+from tests.chaos import driver
 from tests.e2e.tiny import PROJECT, T0, Lake, everything, headwater, write_tiny
 
 from headwater import sandbox

@@ -123,8 +123,8 @@ LANDING = [
         "extract/kafka_orders_stream.py",
         (
             "last-message-left",
-            "min(first + _RANGE, high)",
-            "min(first + _RANGE, high - 1)",
+            "min(first + most, high)",
+            "min(first + most, high - 1)",
             "kafka_orders_events order_events",
         ),
         (

@@ -6,7 +6,8 @@ _LONGEST = (
     "test_docs.py",
     "test_completejourney.py",
     "test_generated.py",
-    "test_crashes.py",
+    "test_kills.py",
+    "test_races.py",
     "test_gate_closes.py",
     "test_wrong_input.py",
 )

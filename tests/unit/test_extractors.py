@@ -76,6 +76,10 @@ def test_a_large_table_is_cut_into_windows_of_about_a_million_rows():
     assert cut[1].start == T0 - timedelta(days=6)
 
 
+def test_a_table_is_cut_as_finely_as_is_set():
+    assert len(windows(None, T0, CursorSpan(10, T0 - timedelta(days=8), T0 - US), rows=3)) == 4
+
+
 def test_a_huge_table_is_cut_into_64_windows_at_most():
     assert len(windows(None, T0, CursorSpan(10**10, T0 - timedelta(days=3650), T0))) == 64
 

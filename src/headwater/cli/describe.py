@@ -75,9 +75,10 @@ def _reading(session: Session, name: str) -> dict[str, str]:
     if source.extractor.by_cursor:
         how = (
             f"by {contract.cursor}, again from {span(settings.overlap)} before where it is read (tables.{name}.overlap), "
-            f"until {span(settings.settle)} before now (tables.{name}.settle), "
-            f"in windows of about {settings.rows_per_window:,} rows (tables.{name}.rows_per_window)"
+            f"until {span(settings.settle)} before now (tables.{name}.settle)"
         )
+        rows = settings.rows_per_commit or source.extractor.rows_per_window
+        how += f", about {rows:,} rows for each commit (tables.{name}.rows_per_commit)"
     else:
         how = "each message once, by its offset" if "kafka_offset" in contract.column_names else "each file once"
     patience, block = getattr(session.settings.data_sources, source.name), f"data_sources.{source.name}"

@@ -11,12 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from headwater.config import ROWS_PER_WINDOW, SourceSettings
+from headwater.config import SourceSettings
 from headwater.contracts import Contract
 from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailable
 from headwater.extract.drift import Drift
 from headwater.secrets import Secret
 
+ROWS_PER_WINDOW = 1_000_000
 MOST_WINDOWS = 64
 _FIRST_PAUSE_S = 0.3
 _SLOWEST_BYTES_PER_S = 1024
@@ -93,7 +94,7 @@ class Extractor(ABC):
     """What this way of reading does not see, for people."""
 
     rows_per_window: int = ROWS_PER_WINDOW
-    """About as many rows are in one window, where a span has so many."""
+    """About so many rows go into one partition, where a partition is a window of time; no more where it is of offsets."""
     places: Mapping[str, str] = {}
     """What the source calls each Bronze table."""
 

@@ -99,12 +99,12 @@ class KafkaConsumer(Extractor):
             raise SourceRejected(
                 "kafka", f"topic {self._topic} has no partition {gone[0]} any more: was it created anew? {_REPOSITION}"
             )
-        ranges: list[Partition] = []
+        ranges, most = list[Partition](), min(_RANGE, self.rows_per_window)
         for partition, (low, high) in sorted(marks.items()):
             start = self._start(partition, since.offsets.get(partition), low, high)
             ranges += [
-                OffsetRange(self._topic, partition, first, min(first + _RANGE, high))
-                for first in range(start, high, _RANGE)
+                OffsetRange(self._topic, partition, first, min(first + most, high))
+                for first in range(start, high, most)
             ]
         return ranges
 

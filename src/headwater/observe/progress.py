@@ -17,6 +17,7 @@ from headwater.run.events import (
     Event,
     Judging,
     Progressed,
+    RaceLost,
     RunStarted,
     Staged,
     StateRepaired,
@@ -86,6 +87,8 @@ class Progress:
             case Waiting(table=table, holder=holder):
                 self._update(table, "waiting for another run")
                 self.say(f"{table}: waiting for {holder}")
+            case RaceLost(reason=reason):
+                self.say(f"{reason}; looking again at what is left to do")
             case StateRepaired(table=table):
                 self.say(f"{table}: the state store said something else than the table, and was mended")
             case StateSilent(reason=reason):

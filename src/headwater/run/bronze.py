@@ -10,6 +10,7 @@ from typing import TypeVar, assert_never
 
 import pyarrow as pa
 
+from headwater.config import TableSettings
 from headwater.contracts import Contract
 from headwater.engine import Attempt, Commit, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import BalanceBroken, LakeError
@@ -112,7 +113,7 @@ class Landing:
         began, self.held = position, positions.held(head.inputs if head else None)
         txn, version = (head.txn, head.version) if head else (0, None)
         self._next = txn + 1
-        due = list(_together(self._tried(lambda: self._due(position))))
+        due = list(_together(self._tried(lambda: self._due(position)), self._settings.rows_per_commit))
         attempt = Attempt(context.run_id, txn + 1)
 
         def read(number: int, parts: list[Partition], stop: Stop) -> _Read:
@@ -204,8 +205,14 @@ class Landing:
     def _day_folder(at: datetime) -> str:
         return f"{INGEST_DATE}={at.astimezone(UTC).date().isoformat()}"
 
+    @property
+    def _settings(self) -> TableSettings:
+        return self.context.settings.table(self.contract.name)
+
     def _due(self, position: Position) -> list[Partition]:
-        settings = self.context.settings.table(self.contract.name)
+        settings = self._settings
+        if settings.rows_per_commit is not None:
+            self.extractor.rows_per_window = settings.rows_per_commit
         clock = self.context.sources.clock(self.extractor, self.contract.name)
         now = self.context.at if clock is None else min(self.context.at, clock)
         until = now - settings.settle
@@ -329,13 +336,13 @@ class Landing:
         return tuple({"column": each.column, "change": each.change, "text": each.text} for each in self._drift.values())
 
 
-def _together(partitions: Sequence[Partition]) -> Iterator[list[Partition]]:
+def _together(partitions: Sequence[Partition], messages: int | None = None) -> Iterator[list[Partition]]:
     """Cut what is due into commits, in order: a window each, but small files and offset ranges many at a time."""
     group: list[Partition] = []
     weight = 0.0
     for partition in partitions:
         group.append(partition)
-        weight += _weight(partition)
+        weight += _weight(partition, messages or _MESSAGES_A_COMMIT)
         if weight >= 1:
             yield group
             group, weight = [], 0.0
@@ -343,13 +350,13 @@ def _together(partitions: Sequence[Partition]) -> Iterator[list[Partition]]:
         yield group
 
 
-def _weight(partition: Partition) -> float:
+def _weight(partition: Partition, messages: int) -> float:
     """The part of a commit that a partition fills."""
     match partition:
         case TimeWindow():
             return 1
         case OffsetRange(start=start, end=end):
-            return (end - start) / _MESSAGES_A_COMMIT
+            return (end - start) / messages
         case SourceFile(size=size):
             return size / _FILE_BYTES_A_COMMIT
     assert_never(partition)

@@ -36,6 +36,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class RaceLost:
+    """Another writer moved the table first: nothing was committed, and what is left to do is looked at again."""
+
+    table: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class StateRepaired:
     """The state store was empty, behind, ahead or unreadable for a table, and now says what the table says."""
 
@@ -147,6 +155,7 @@ Event: TypeAlias = (
     RunStarted
     | TableStarted
     | Waiting
+    | RaceLost
     | StateRepaired
     | StateSilent
     | Progressed

@@ -20,7 +20,7 @@ from headwater.run.bronze import Landing
 from headwater.run.build import Build
 from headwater.run.context import Context
 from headwater.run.cpu import CpuShares
-from headwater.run.events import Observer, RunFinished, RunStarted, TableFinished, TableStarted
+from headwater.run.events import Observer, RaceLost, RunFinished, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
 from headwater.run.plan import Plan, planned
 from headwater.run.report import Outcome, RunReport, TableReport
@@ -137,8 +137,8 @@ class _Steps:
         for _ in range(_PLANNINGS - 1):
             try:
                 return self._attempt(name)
-            except CommitRefused:
-                continue
+            except CommitRefused as error:
+                self._context.emit(RaceLost(name, str(error)))
         return self._attempt(name)
 
     def _attempt(self, name: str) -> TableReport:
@@ -152,7 +152,6 @@ class _Steps:
         source = EXTRACTORS[name].name
         settings = getattr(context.settings.data_sources, source)
         extractor = build(name, settings, context.settings.secrets.get(source), contract)
-        extractor.rows_per_window = context.settings.table(name).rows_per_window
         with context.lease(name):
             return Landing(context, contract, extractor).run()
 
