@@ -91,6 +91,16 @@ class Run:
 Step: TypeAlias = Write | Delete | Unstamp | Backdate | Clock | Run
 History: TypeAlias = tuple[Step, ...]
 
+ORDINARY: History = (
+    Write(key=0, value=0, late=1, hair=False),
+    Clock(ticks=6),
+    Run(ahead=0),
+    Write(key=1, value=0, late=6, hair=False),
+    Run(ahead=-12),
+    Run(ahead=0, failure=Failure(window=0, after_rows=True, for_good=False)),
+)
+"""A late row, a run at an instant that was read already, and one that is tried again: always among what is lived."""
+
 KEYS = 6
 _keys = st.integers(0, KEYS - 1)
 _values = st.integers(0, 3)

@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 import stamina
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import seed as seeded
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
-from tests.chaos.model.history import History, Run, seen_histories, unseen_histories
+from tests.chaos.model.history import ORDINARY, History, Run, seen_histories, unseen_histories
 from tests.chaos.model.lived import HAPPENINGS, Life, Version, World, settings_of
 from tests.chaos.model.sources import ModelSource
 
@@ -103,7 +103,7 @@ class Trial:
 
     def _for_all(self, histories: st.SearchStrategy[History], judge: Callable[[History], None], number: int) -> None:
         """Judge so many histories; what breaks a promise is told as Python that can be pasted into a test."""
-        phases = [Phase.generate, *([Phase.shrink] if self.shrink else [])]
+        phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if self.shrink else [])]
         chosen = examples(
             max_examples=number,
             deadline=None,
@@ -113,7 +113,7 @@ class Trial:
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
-        lives = chosen(given(histories)(judge))
+        lives = chosen(example(ORDINARY)(given(histories)(judge)))
         with stamina.set_testing(True, attempts=3, cap=True):
             (lives if self.seed is None else seeded(self.seed)(lives))()
 
