@@ -12,9 +12,9 @@ from tests.chaos.model.sources import ModelSource
 from headwater.contracts import Contracts
 
 HISTORIES = {
-    "salesforce": {"bronze": 120, "silver": 20, "reconciled": 60},
-    "redshift": {"bronze": 120, "silver": 20, "reconciled": 70},
-    "snowflake": {"bronze": 50, "silver": 20, "reconciled": 40},
+    "salesforce": {"bronze": 130, "silver": 20, "reconciled": 60},
+    "redshift": {"bronze": 130, "silver": 20, "reconciled": 70},
+    "snowflake": {"bronze": 30, "silver": 20, "reconciled": 40},
 }
 """By source and promise."""
 
