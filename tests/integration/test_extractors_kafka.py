@@ -28,7 +28,6 @@ from confluent_kafka.admin import (
 from headwater.config import KafkaSettings
 from headwater.contracts import Contract, Contracts
 from headwater.errors import SourceRejected, SourceUnavailable
-from headwater.extract import kafka_orders_stream
 from headwater.extract.base_extractor import OffsetRange, Position
 from headwater.extract.kafka_orders_stream import KafkaConsumer
 from headwater.sandbox.kafka.broker import READER, Broker, BrokerProcess
@@ -195,10 +194,10 @@ def test_what_is_no_event_is_rejected_with_its_position_and_bytes(topic, contrac
     assert "tombstone" in found.rejects[-1]["reason"]
 
 
-def test_ranges_are_bounded_and_each_gives_exactly_its_messages(topic, contract, monkeypatch):
-    monkeypatch.setattr(kafka_orders_stream, "_RANGE", 1000)
+def test_ranges_are_bounded_and_each_gives_exactly_its_messages(topic, contract):
     topic.produce([event(number) for number in range(2500)])
     extractor = consumer(topic, contract)
+    extractor.rows_per_window = 1000
 
     ranges = extractor.partitions(Position(offsets={0: 10}), AT)
 
