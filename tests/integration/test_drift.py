@@ -229,7 +229,7 @@ def test_a_source_that_changes_between_two_windows_lands_both_as_they_were(lake:
     rows = [product(1, "2024-10-29"), product(2, "2024-10-30", shelf="A1"), product(3, "2024-10-30 01:00", shelf="B1")]
     source = Changing(contract, rows, windows=[at("2024-10-29 12:00")])
 
-    report = Landing(lake._next("2024-10-31"), contract, source).run()
+    report = Landing(lake.next_run(at("2024-10-31")), contract, source).run()
 
     assert report.terms == {"read": 3, "landed": 3, "repeated": 0, "rejected": 0}
     assert lake.rows("snowflake_products", "product_id", "shelf") == [("P1", None), ("P2", "A1"), ("P3", "B1")]
@@ -245,7 +245,7 @@ def test_a_source_that_changes_within_one_answer_lands_whole(lake: Lake) -> None
     contract = lake.contracts["snowflake_products"]
     rows = [product(1, "2024-10-29"), product(2, "2024-10-30", shelf="A1"), product(3, "2024-10-30")]
 
-    Landing(lake._next("2024-10-31"), contract, Changing(contract, rows)).run()
+    Landing(lake.next_run(at("2024-10-31")), contract, Changing(contract, rows)).run()
 
     assert lake.rows("snowflake_products", "product_id", "shelf") == [("P1", None), ("P2", "A1"), ("P3", None)]
 
@@ -261,7 +261,7 @@ def test_a_window_that_fails_leaves_the_schema_of_what_landed_before(lake: Lake)
     contract = lake.contracts["snowflake_products"]
     source = Breaking(contract, rows, windows=[at("2024-10-29 12:00")], fails_after=2)
     with pytest.raises(SourceUnavailable, match="the line broke"):
-        Landing(lake._next("2024-10-31"), contract, source).run()
+        Landing(lake.next_run(at("2024-10-31")), contract, source).run()
 
     assert set(drifted(lake)) == {"shelf"}
     assert lake.rows("snowflake_products", "product_id", "shelf") == [("P1", "A1")]

@@ -15,12 +15,13 @@ from headwater.extract.json_file import json_objects
 def sample_csv(path: Path, rows: int) -> pa.Table:
     """Rows as text by the names of the header, in small letters; an empty value is null."""
     names: list[str] = []
-    told: list[list[str]] = []
+    told: list[list[str | None]] = []
     with path.open("rb") as file:
         for records in csv_records(file):
-            fields = records.fields
+            rows_told = records.fields or zip(*map(pa.Array.to_pylist, records.columns), strict=True)
+            fields: list[list[str | None]] = [list(row) for row in rows_told]
             if not names and fields:
-                names, fields = [name.strip().lower() for name in fields[0]], fields[1:]
+                names, fields = [(name or "").strip().lower() for name in fields[0]], fields[1:]
             told += [each for each in fields if len(each) == len(names)]
             if len(told) >= rows:
                 break
