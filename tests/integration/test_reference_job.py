@@ -24,7 +24,7 @@ def test_headwater_and_the_program_by_hand_make_equal_tables(tmp_path: Path, cap
     assert "equal results" in said
     assert "Headwater / by hand with the gate: median" in said
     quarantine = tmp_path / "scale-0.002" / "quarantine" / "orders"
-    assert len(list(quarantine.glob("*.parquet"))) > 0, "the job has refused rows"
+    assert len(list(quarantine.rglob("*.parquet"))) > 0, "the job has refused rows"
 
 
 def test_the_inputs_are_made_once_and_made_again_if_they_were_left_unfinished(tmp_path: Path, contracts: Contracts):
