@@ -49,12 +49,17 @@ class Bucket:
 
     def __init__(self) -> None:
         self._backend: S3Backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-        self._backend.create_bucket(NAME, REGION)
+        self.make()
         self._app = DomainDispatcherApplication(create_backend_app)
         self._traps: list[Trap] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._server.daemon_threads = True  # type: ignore[attr-defined]
         threading.Thread(target=self._server.serve_forever, name="lakes", daemon=True).start()
+
+    def make(self) -> None:
+        """Have the bucket: other tests of this process may have emptied all of moto."""
+        if NAME not in self._backend.buckets:
+            self._backend.create_bucket(NAME, REGION)
 
     @property
     def place(self) -> str:
@@ -89,20 +94,20 @@ class Bucket:
             file.write_bytes(self._backend.get_object(NAME, key).value)
 
     def clear(self, prefix: str) -> None:
-        """Delete what is below `prefix`."""
+        """Delete what is below `prefix`, or everything."""
         for key in self.keys(prefix):
             self._backend.delete_object(NAME, key)
 
     def keys(self, prefix: str) -> list[str]:
         """Every key below `prefix`."""
-        return [key for key in list(self._backend.buckets[NAME].keys) if key.startswith(f"{prefix}/")]
+        return [key for key in list(self._backend.buckets[NAME].keys) if not prefix or key.startswith(f"{prefix}/")]
 
     def close(self) -> None:
         """Close the port and empty the bucket."""
         self._server.shutdown()
         self._server.server_close()
-        for key in list(self._backend.buckets[NAME].keys):
-            self._backend.delete_object(NAME, key)
+        self.make()
+        self.clear("")
         self._backend.delete_bucket(NAME)
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

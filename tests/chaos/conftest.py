@@ -14,9 +14,12 @@ def ground_at() -> Iterator[Callable[[int], Ground]]:
         standing: list[Ground] = []
 
         def at(number: int) -> Ground:
-            if not standing or standing[-1].now > number:
+            if standing and standing[-1].now > number:
+                standing.clear()
                 last.close()
+            if not standing:
                 standing.append(last.enter_context(ground()))
+            standing[-1].bucket.make()
             while standing[-1].now < number:
                 standing[-1].advance()
             return standing[-1]

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -92,7 +92,7 @@ def prepare() -> None:
 def pool() -> ProcessPoolExecutor:
     """Two processes like those of runs, for other work that is to be done at once."""
     prepare()
-    return ProcessPoolExecutor(2, mp_context=_PREPARED)
+    return ProcessPoolExecutor(2, mp_context=_PREPARED, initializer=os.environ.update, initargs=(_keys(),))
 
 
 class Process(Protocol):
@@ -118,7 +118,7 @@ def begin(config: Path, at: datetime, *options: str, code: Path | None = None) -
     if code is not None:
         return _Foreign(arguments, log, code)
     prepare()
-    process = _PREPARED.Process(target=_logged, args=(arguments, log), daemon=True)
+    process = _PREPARED.Process(target=_logged, args=(arguments, log, _keys()), daemon=True)
     process.start()
     return process
 
@@ -145,7 +145,13 @@ class _Foreign:
         self._process.kill()
 
 
-def _logged(arguments: Sequence[str], log: Path) -> None:
+def _keys() -> dict[str, str]:
+    """The credentials of this process: that from which others are forked may have begun without them."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and "KEY" in name}
+
+
+def _logged(arguments: Sequence[str], log: Path, keys: Mapping[str, str]) -> None:
+    os.environ.update(keys)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 import snowflake.connector
-from tests.e2e import driver
+from tests.chaos import driver
+from tests.chaos.instant import Instant
 from tests.e2e.tiny import FILES, T0, T1, TOPICS, Lake, everything, headwater, write_tiny
 
 from headwater import sandbox
@@ -176,7 +177,7 @@ def test_a_run_killed_over_changed_sources_and_then_repeated_leaves_what_an_undi
 ):
     lake = copied(first, tmp_path / "lake")
 
-    assert ended(lake, T1, "--kill-on", point) == -signal.SIGKILL, said(lake)
+    assert ended(lake, T1, *Instant(point).sends(signal.SIGKILL)) == -signal.SIGKILL, said(lake)
     assert ended(lake, T1) == 0, said(lake)
 
     found, expected = everything(lake), everything(second)

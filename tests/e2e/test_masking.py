@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.e2e import driver
+from tests.chaos import driver
 from tests.e2e.tiny import BEFORE, EVENTS, PROJECT, T0, T1, VERSIONS, Lake, event, headwater, write_tiny
 
 from headwater import sandbox

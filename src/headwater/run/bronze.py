@@ -250,8 +250,9 @@ class Landing:
         try:
             with self.context.sources.reading():
                 stop.check()
-                told = chain.from_iterable(self.extractor.read(part, rejects.add) for part in parts)
-                with ahead(gathered(told)) as read, ahead(self._described(read, counts, brought, number, stop)) as rows:
+                batches = chain.from_iterable(self.extractor.read(part, rejects.add) for part in parts)
+                told = gathered(self._counted(batches, counts, number, stop))
+                with ahead(told) as read, ahead(self._described(read, brought)) as rows:
                     staged, counts.repeated = self.context.engine.land(self._standing.table(), rows, place, repeats)
         except BaseException:
             rejects.close()
@@ -275,15 +276,22 @@ class Landing:
             raise BalanceBroken(f"{self.contract.table}: {counts.terms()} do not add up; nothing was committed")
         return counts
 
-    def _described(
-        self, batches: Iterator[pa.RecordBatch], counts: _Counts, brought: Brought, number: int, stop: Stop
+    def _counted(
+        self, batches: Iterator[pa.RecordBatch], counts: _Counts, number: int, stop: Stop
     ) -> Iterator[pa.RecordBatch]:
+        """The same batches, of each of which is told when it has come."""
+        for batch in batches:
+            stop.check()
+            counts.read += batch.num_rows
+            self._told[number] = counts.read
+            self.context.emit(Progressed(self.contract.name, sum(list(self._told.values()))))
+            yield batch
+
+    def _described(self, batches: Iterator[pa.RecordBatch], brought: Brought) -> Iterator[pa.RecordBatch]:
         """The rows as told, with when, whence, by which run and which row of the source they are."""
         ids = RowIds() if self.extractor.row_id is None else None
         try:
             for batch in batches:
-                stop.check()
-                counts.read += batch.num_rows
                 told = batch.select([name for name in batch.schema.names if name != self.extractor.row_id])
                 told = self._standing.fitted(told)
                 brought.count(told)
@@ -291,8 +299,6 @@ class Landing:
                 yield pa.RecordBatch.from_arrays(
                     [*told.columns, *self._landed(batch.num_rows), row_id], schema=pa.schema([*told.schema, *LANDED])
                 )
-                self._told[number] = counts.read
-                self.context.emit(Progressed(self.contract.name, sum(list(self._told.values()))))
         finally:
             if ids:
                 ids.close()

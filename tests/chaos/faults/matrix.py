@@ -56,7 +56,7 @@ EXPECTED: Mapping[str, Mapping[str, Cell]] = {
     "duplicated page": _row(
         "retry",
         _ONE_STREAM,
-        "absorbed",
+        "retry",
         "retry",
         NotApplicable("messages are asked for, and told, by their offset"),
         "retry",

@@ -27,8 +27,8 @@ MUTANTS = (
     ),
     _salesforce(
         "page-by-offset",
-        "self.query.page(self.window, self._last, self.page_records)",
-        'self.query.page(self.window, None, self.page_records) + f" OFFSET {len(self._told)}"',
+        "self.query.page(self.window, self._last, self.settings.page_records)",
+        'self.query.page(self.window, None, self.settings.page_records) + f" OFFSET {len(self._told)}"',
     ),
     CursorMutant(ALL["no-overlap"], "redshift"),
     CursorMutant(
