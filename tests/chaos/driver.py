@@ -92,7 +92,7 @@ def prepare() -> None:
 def pool() -> ProcessPoolExecutor:
     """Two processes like those of runs, for other work that is to be done at once."""
     prepare()
-    return ProcessPoolExecutor(2, mp_context=_PREPARED, initializer=os.environ.update, initargs=(_keys(),))
+    return ProcessPoolExecutor(2, mp_context=_PREPARED, initializer=_take, initargs=(_keys(),))
 
 
 class Process(Protocol):
@@ -150,8 +150,12 @@ def _keys() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and "KEY" in name}
 
 
-def _logged(arguments: Sequence[str], log: Path, keys: Mapping[str, str]) -> None:
+def _take(keys: Mapping[str, str]) -> None:
     os.environ.update(keys)
+
+
+def _logged(arguments: Sequence[str], log: Path, keys: Mapping[str, str]) -> None:
+    _take(keys)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

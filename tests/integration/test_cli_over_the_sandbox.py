@@ -122,7 +122,7 @@ DRAFTED = {
     "redshift.customer_behavior": "event_id",
     "salesforce.Lead": "id",
     "kafka.user_events": "event_id",
-    "s3.erp-export/inventory": "product_id",
+    "s3.hr-export/employees": "employee_id",
     "fx_vendor.rates": "date",
 }
 """A table of each source, and a column of the key that its rows show."""
