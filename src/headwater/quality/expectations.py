@@ -3,6 +3,7 @@
 Only `questions.py` imports it, in a thread, while data is still being extracted.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,22 @@ from great_expectations.expectations.core.expect_table_row_count_to_be_between i
 from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
 from great_expectations.expectations.expectation import Expectation
 
+from headwater.masking.embedded import without_contacts_in
+
 _MANY = 2**62
+_LISTS = frozenset(
+    {
+        "partial_unexpected_list",
+        "partial_unexpected_counts",
+        "partial_unexpected_index_list",
+        "unexpected_list",
+        "unexpected_index_list",
+        "unexpected_index_query",
+        "unexpected_rows",
+        "details",
+    }
+)
+"""Parts of a result that hold values of rows."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +53,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """`error` says why a question was not answered."""
+    """`error` says why a question was not answered; `validation` is Great Expectations' own result, as JSON."""
 
     success: bool
     observed: float | None
     error: str | None = None
+    validation: str | None = None
 
 
 class ExpectNoRows(UnexpectedRowsExpectation):
@@ -85,17 +102,30 @@ def _rule(result: Any) -> str:
 
 
 def _answer(result: Any) -> Answer:
+    validation = _validation(result)
     if error := _error(result.exception_info):
-        return Answer(success=False, observed=None, error=error)
+        return Answer(success=False, observed=None, error=error, validation=validation)
     observed = (result.result or {}).get("observed_value")
-    return Answer(bool(result.success), None if observed is None else float(observed))
+    return Answer(bool(result.success), None if observed is None else float(observed), validation=validation)
+
+
+def _validation(result: Any) -> str:
+    """A validation result as JSON, without values of rows, which it may list, and without contacts in any message."""
+    told = result.to_json_dict()
+    told["result"] = {name: value for name, value in (told.get("result") or {}).items() if name not in _LISTS}
+    for report in _reports(told.get("exception_info") or {}):
+        report.pop("exception_traceback", None)
+    return without_contacts_in(json.dumps(told, sort_keys=True, ensure_ascii=False))
 
 
 def _error(told: Mapping[str, Any]) -> str | None:
     """The first exception in `exception_info`, which is one report or one report for each metric."""
-    reports = [told] if "raised_exception" in told else list(told.values())
-    raised = [report for report in reports if report.get("raised_exception")]
+    raised = [report for report in _reports(told) if report.get("raised_exception")]
     return str(raised[0].get("exception_message")) if raised else None
+
+
+def _reports(told: Mapping[str, Any]) -> list[Any]:
+    return [told] if "raised_exception" in told else list(told.values())
 
 
 def no_nulls(rule: str, column: str) -> Question:

@@ -5,7 +5,7 @@ Only `gate.py` imports it, in a thread, while data is still being extracted.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -246,13 +246,16 @@ def _narrow(candidate: Candidate) -> DataFrame:
 def _check(asked: _Asked, answer: Answer | None, rows: float | None) -> Check:
     rule = asked.question.rule
     if answer is None or answer.error is not None:
-        return unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
+        check = unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
+        return replace(check, validation=None if answer is None else answer.validation)
     if rows == 0 and asked.of_rows:
-        return Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
+        check = Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
+        return replace(check, validation=answer.validation)
     if answer.observed is None:
         return unjudged(rule, "nothing could be observed", asked.limit)
     observed = round(1 - answer.observed, 12) if asked.complement else answer.observed
-    return Check(rule, asked.severity, observed, asked.limit, answer.success, asked.say(observed))
+    check = Check(rule, asked.severity, observed, asked.limit, answer.success, asked.say(observed))
+    return replace(check, validation=answer.validation)
 
 
 def _quoted(name: str) -> str:
