@@ -62,13 +62,13 @@ def checks(evidence: Dataset | None, judgement: Judgement) -> list[dict[str, Any
 
 
 def failing(evidence: Dataset | None, newest: Sequence[Judgement]) -> Mapping[tuple[str, str], list[str]]:
-    """The rules that failed in these verdicts, by table and suite."""
+    """The rules that failed in these verdicts, and that nobody accepted, by table and suite."""
     runs = pa.array({each.run_id for each in newest}, pa.string())
-    columns = ("run_id", "table", "kind", "rule", "success")
+    columns = ("run_id", "table", "kind", "rule", "success", "accepted")
     wanted = {(each.run_id, each.table, each.kind) for each in newest}
     rows = _rows(evidence, columns, where=field("run_id").isin(runs))
     found: dict[tuple[str, str], list[str]] = {}
-    for row in rows.filter(pc.invert(rows["success"])).to_pylist():
+    for row in rows.filter(pc.and_(pc.invert(rows["success"]), pc.is_null(rows["accepted"]))).to_pylist():
         if (row["run_id"], row["table"], row["kind"]) in wanted:
             found.setdefault((row["table"], _KINDS[row["kind"]]), []).append(row["rule"])
     return found
