@@ -118,9 +118,12 @@ def test_whoever_is_called_at_night_can_tell_all_from_what_is_said(lake):
         assert "rule       refused:customer_id:reference (critical)" in lines
         assert f"records    snowflake_orders {records['O6']}" in lines
         assert f"stale now  {', '.join(f'gold.{table}' for table in BELOW)}" in lines
-        assert "headwater quarantine show orders" in block
-        assert f"--run {run_id} --rule refused:currency:required --why" in block
-    assert "headwater quality orders" in said.split("Next:")[1]
+        assert (
+            f"""quarantine show --config {lake.config} orders --where "list_contains(rules, 'currency:required')\""""
+            in block
+        )
+        assert f"orders --run {run_id} --rule refused:currency:required --why" in block
+    assert f"quality --config {lake.config} orders" in said.split("Next:")[1]
 
 
 def test_evidence_says_which_rows_broke_which_rule_and_what_great_expectations_said(lake):
@@ -264,6 +267,18 @@ def test_a_table_that_is_not_there_is_no_good_table(lake):
 
     assert "silver.orders" in said
     assert "not written yet" in said
+
+
+def test_a_table_that_merely_grew_old_is_on_record_and_no_batch_of_it_can_be_accepted(good):
+    said = called(good, "run", "--at", "2024-12-01", "--select", "orders", code=2)
+
+    assert "silver.orders stands, and is not good enough any more:" in said
+    assert "or accept" not in said
+    newest = last(good)
+    assert (newest["kind"], newest["verdict"], newest["target_version"]) == ("standing", "failed", 1)
+    [series] = [each for each in json.loads(called(good, "quality", "--json")) if each["table"] == "silver.orders"]
+    assert (series["history"], series["failing"]) == (["passed", "failed"], ["freshness"])
+    assert "no run last refused a batch of silver.orders" in accept(good, "freshness", code=1)
 
 
 # --- the next day, after which the sources show no other ---

@@ -1,6 +1,7 @@
 """A table that was not published, for whoever is called at night: what, which rows, where from, what of it, what now."""
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,17 +70,28 @@ def _broken(check: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _commands(refusal: Refusal, command: str, options: str) -> Iterator[tuple[str, str]]:
     """What to type now."""
-    rules = [check["rule"] for check in refusal.failed]
     name = refusal.table
-    if any(rule.startswith("refused:") for rule in rules):
-        yield "look", f"{command} quarantine show {name}{options}"
-    yield "look", f"{command} quality {name}{options} --run {refusal.run_id}"
+    yield from (("look", f"{command} quarantine show{options} {what}") for what in _refused(refusal))
+    yield "look", f"{command} quality{options} {name} --run {refusal.run_id}"
     yield "mend", f"correct it at the source, or the limit in config/dq.yaml; then: {command} run{options}"
     if refusal.batch:
         yield from (
-            ("or accept", f"{command} quality accept {name}{options} --run {refusal.run_id} --rule {rule} --why '...'")
+            (
+                "or accept",
+                f"{command} quality accept{options} {name} --run {refusal.run_id} --rule {shlex.quote(rule)} --why '...'",
+            )
             for rule in (check["rule"] for check in refusal.failed if check.get("observed") is not None)
         )
+
+
+def _refused(refusal: Refusal) -> Iterator[str]:
+    """Where the rows of the batch that broke a rule lie: in the table's quarantine, or among what its source sent."""
+    for check in refusal.failed:
+        kind, _, rule = check["rule"].partition(":")
+        if rule == "parse":
+            yield from dict.fromkeys(record.partition(" ")[0] for record in check.get("records") or ())
+        elif kind == "refused":
+            yield f"{refusal.table} --where \"list_contains(rules, '{rule}')\""
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -75,7 +75,7 @@ def next_commands(report: RunReport, afterwards: Afterwards) -> list[str]:
     command, options = afterwards.command, afterwards.options
     if report.exit_code == 2:
         refused = [table.table for table in report.tables if table.outcome == "gate failed"]
-        return [*(f"{command} quality {table}{options}" for table in refused), f"{command} status{options}"]
+        return [*(f"{command} quality{options} {table}" for table in refused), f"{command} status{options}"]
     if report.exit_code == 1:
         return [f"{command} doctor{options}", f"{command} run{options}"]
     commands = [

@@ -6,7 +6,7 @@ Only `questions.py` imports it, in a thread, while data is still being extracted
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -94,7 +94,7 @@ class Suites:
         suite = gx.ExpectationSuite(name=table, expectations=expectations)
         batch = self._batch.get_batch({"dataframe": candidate})
         validated = batch.validate(suite, result_format="BASIC")
-        return {_rule(result): _answer(result) for result in validated.results}
+        return {_rule(each): replace(_answer(each), validation=_validation(each)) for each in validated.results}
 
 
 def _rule(result: Any) -> str:
@@ -102,11 +102,10 @@ def _rule(result: Any) -> str:
 
 
 def _answer(result: Any) -> Answer:
-    validation = _validation(result)
     if error := _error(result.exception_info):
-        return Answer(success=False, observed=None, error=error, validation=validation)
+        return Answer(success=False, observed=None, error=error)
     observed = (result.result or {}).get("observed_value")
-    return Answer(bool(result.success), None if observed is None else float(observed), validation=validation)
+    return Answer(bool(result.success), None if observed is None else float(observed))
 
 
 def _validation(result: Any) -> str:

@@ -69,7 +69,9 @@ class Questioner:
             for name in views:
                 self._session.catalog.dropTempView(name)
         rows = answers["volume"].observed if "volume" in answers else None
-        return [_check(each, answers.get(each.question.rule), rows) for each in asked]
+        checks = [_check(each, answers.get(each.question.rule), rows) for each in asked]
+        said = {rule: answer.validation for rule, answer in answers.items()}
+        return [replace(check, validation=said.get(check.rule)) for check in checks]
 
 
 def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
@@ -246,16 +248,13 @@ def _narrow(candidate: Candidate) -> DataFrame:
 def _check(asked: _Asked, answer: Answer | None, rows: float | None) -> Check:
     rule = asked.question.rule
     if answer is None or answer.error is not None:
-        check = unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
-        return replace(check, validation=None if answer is None else answer.validation)
+        return unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
     if rows == 0 and asked.of_rows:
-        check = Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
-        return replace(check, validation=answer.validation)
+        return Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
     if answer.observed is None:
         return unjudged(rule, "nothing could be observed", asked.limit)
     observed = round(1 - answer.observed, 12) if asked.complement else answer.observed
-    check = Check(rule, asked.severity, observed, asked.limit, answer.success, asked.say(observed))
-    return replace(check, validation=answer.validation)
+    return Check(rule, asked.severity, observed, asked.limit, answer.success, asked.say(observed))
 
 
 def _quoted(name: str) -> str:

@@ -371,18 +371,19 @@ class Build:
         context, name = self.context, self.contract.name
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
-        judged = Candidate(
-            contract=self.contract,
-            rows=candidate,
-            limits=context.limits.tables[name],
-            at=context.at,
-            parents=self._parents,
-            inputs={name: self._read(name) for name in self.function.inputs} if self.contract.conserved else {},
-            batch=batch,
-            standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
+        verdict = context.gate.judge(
+            asked := Candidate(
+                contract=self.contract,
+                rows=candidate,
+                limits=context.limits.tables[name],
+                at=context.at,
+                parents=self._parents,
+                inputs={name: self._read(name) for name in self.function.inputs} if self.contract.conserved else {},
+                batch=batch,
+                standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
+            )
         )
-        verdict = context.gate.judge(judged)
-        verdict = sampled(context, verdict, judged, self._computed if self.contract.layer == "silver" else None)
+        verdict = sampled(context, verdict, asked, self._computed if self.contract.layer == "silver" else None)
         occasion = Occasion(context.run_id, txn, context.at, "gate", self._inputs)
         verdict = with_acceptances(context, verdict, occasion)
         context.emit(Judged(name, verdict.success, tuple(check.rule for check in verdict.failed)))
