@@ -163,7 +163,7 @@ def test_history_tells_how_often_each_table_passed_and_what_fails_now(lake):
     assert (customers["verdicts"], customers["pass_rate"], customers["last"]) == (1, 1.0, "passed")
     [line] = [line.split() for line in shown.splitlines() if line.startswith("silver.orders")]
     assert line[:5] == ["silver.orders", "gate", "2", "0%", "failed"]
-    assert line[6] == "ff"
+    assert line[7] == "ff"
 
     called(lake, "run", "--at", T0.isoformat(), "--select", "orders,customers", code=2)
     assert len(json.loads(called(lake, "quality", "orders", "--limit", "9", "--json"))) == 3
