@@ -58,6 +58,13 @@ def test_two_runs_over_a_lake_on_s3_make_what_they_make_on_this_machine(sources,
     position = ("watermark", "show", "snowflake_orders", "--json")
     assert answer(there, *position) == answer(here, *position)
     assert "s3://lake-of-e2e/two/runs answers" in typed(there, "doctor").stdout
+    published, same = (
+        json.loads(answer(each, "quality", "run", "--at", T1.isoformat(), "--json")) for each in (there, here)
+    )
+    assert published["tables"] == same["tables"]
+    verdicts, those = (json.loads(answer(each, "quality", "orders", "--json")) for each in (there, here))
+    assert [each["checks"] for each in verdicts] == [each["checks"] for each in those]
+    assert [each["suite"] for each in verdicts] == ["published", "gate", "gate"]
 
 
 COMMANDS = (("run", *AT), ("status",), ("query",), ("describe", "orders"), ("watermark", "show"))
