@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 ROW_ID = "_row_id"
 
-_MEMORY_LIMIT = "256MB"
+_MEMORY_LIMIT = "128MB"
 _HASHED = 1 << 22
 """The hashes of up to so many identities of a file are held in memory (32 MB); more of them are grouped on disk."""
 _LOOKED_AT = 8_192
