@@ -25,11 +25,13 @@ from headwater.run.context import Context
 from headwater.run.events import Committed, Committing, Judged, Judging
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.masked import check_inputs, masks_differ
-from headwater.run.quarantine import Quarantine
+from headwater.run.quarantine import Quarantine, Replay
 from headwater.run.reading import Reading
 from headwater.run.report import TableReport
 from headwater.run.tables import evidence_table, lake_table, quarantine_table, rejects_table
 from headwater.transform.table import TableFunction
+
+_UNJUDGED = "unjudged"
 
 
 @dataclass
@@ -39,8 +41,12 @@ class Build:
     context: Context
     function: TableFunction
     contract: Contract
+    replay: Replay | None = None
+    """What of a Silver table's quarantine is judged again, though no input may have moved."""
     _beside: dict[str, Head | None] = field(default_factory=dict)
     """Quarantine and evidence as they stood when the work was planned."""
+    _unjudged: bool = False
+    """Whether rows stay in quarantine that the inputs of now have not judged."""
 
     def standing(self) -> TableReport | None:
         """What is to say of a table whose inputs did not move; None if one did."""
@@ -56,7 +62,7 @@ class Build:
             MaskedOtherwise: the table, or one that it reads, stands with other masks than the settings ask for.
         """
         head = self.context.engine.head(self._table)
-        if head is not None and self._is_done(head):
+        if self.replay is None and head is not None and self._is_done(head):
             return self._standing(head)
         self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
         first = head.txn + 1 if head else 1
@@ -65,9 +71,9 @@ class Build:
         return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
 
     def _is_done(self, head: Head) -> bool:
-        """Whether nothing moved, and the table's masks are those that the settings ask for."""
+        """Whether nothing moved, the table's masks are those that the settings ask for, and no replay left rows unjudged."""
         differs = masks_differ(self.context, self.contract, head)
-        return head.inputs == self._inputs and not differs
+        return head.inputs == self._inputs and not differs and not head.metadata.get(_UNJUDGED)
 
     def _standing(self, head: Head) -> TableReport:
         """Nothing moved: the table stands, but what stands grows old."""
@@ -107,11 +113,6 @@ class Build:
     def _reading(self) -> Reading:
         return Reading(self.context, self.function, self.contract, self._inputs)
 
-    @cached_property
-    def _quarantine(self) -> Quarantine:
-        before = self._beside[quarantine_table(self.contract).name]
-        return Quarantine(self._reading, before, self._commit_beside)
-
     def _gold(self, head: Head | None) -> TableReport:
         txn = head.txn + 1 if head else 1
         folder = Attempt(self.context.run_id, txn).folder()
@@ -120,21 +121,35 @@ class Build:
 
     def _silver(self, head: Head | None) -> TableReport:
         engine, txn = self.context.engine, head.txn + 1 if head else 1
-        expected, rows = came(self._reading, head, self._quarantine.standing(), self._reading.computed())
+        quarantine = Quarantine(self._reading, self._beside[quarantine_table(self.contract).name], txn, self.replay)
+        if self.replay is not None and not quarantine.asked:
+            return TableReport(
+                self.contract.name, "silver", "unchanged", {"asked": 0}, version=head.version if head else None
+            )
+        expected, rows = came(self._reading, head, quarantine.standing(), self._reading.computed())
         if self._forgives:
             rows = forgiven(rows, self.contract)
-        marked = judged(rows, self.contract, self._reading.parents)
+        marked = quarantine.refusing_what_stays(judged(rows, self.contract, self._reading.parents))
         folder = Attempt(self.context.run_id, txn).folder()
         staged = engine.stage(self._table, self._ends(marked), folder, ("end", CAME, *self.contract.partition_by))
         terms = balance(self.contract.table, staged, expected)
+        terms |= {"asked": quarantine.asked, "held_back": quarantine.held_back} if self.replay is not None else {}
         if tokenized := self.context.masking.tokenized(self.contract.name):
             tokens.keep(engine, rows, tokenized, self.context.run_id, self.contract.name)
-        self._quarantine.leave(self._table, staged.where(end="quarantined"))
+        quarantine.leave(self._table, staged.where(end="quarantined"))
         batch = self._batch(staged, head)
         accepted = staged.where(end="accepted")
         for end in ("superseded", "deleted", "quarantined"):
             engine.discard(self._table, staged.where(end=end))
-        return self._publish(head, txn, accepted, self._candidate(accepted), batch, terms)
+        self._unjudged = bool(quarantine.held_back) and self._is_behind(head)
+        report = self._publish(head, txn, accepted, self._candidate(accepted), batch, terms)
+        if report.outcome == "gate failed":
+            quarantine.take_back()
+        return report
+
+    def _is_behind(self, head: Head | None) -> bool:
+        """Whether the table as it stands has not judged all rows by the inputs of now."""
+        return head is None or head.inputs != self._inputs or bool(head.metadata.get(_UNJUDGED))
 
     def _ends(self, marked: DataFrame) -> DataFrame:
         """Every version with its end; only accepted ones keep their partition, only refused ones which version they are.
@@ -237,6 +252,7 @@ class Build:
             "verdict": "warned" if verdict.warnings else "passed",
             "newest": self._newest(verdict),
             "masking": context.masking.record(name),
+            _UNJUDGED: self._unjudged,
         }
         context.leases.check(name)
         context.emit(Committing(name, txn))

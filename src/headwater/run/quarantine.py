@@ -1,52 +1,107 @@
-"""The quarantine of a Silver table: the row versions that it refused, each with its Bronze record."""
+"""What a step of a Silver table does with its quarantine: what is retried, what stays, and what is left there."""
 
-import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeAlias
+from functools import cached_property, reduce
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.drifted import beyond
-from headwater.engine import Attempt, Commit, Head, Held, Staged, Table
+from headwater.engine import Head, Staged, Table
 from headwater.errors import BalanceBroken
+from headwater.observe.query import holds
 from headwater.quality.newest import looked_up
+from headwater.quality.rules import REFUSED as IS_REFUSED
 from headwater.quality.rules import RULES
 from headwater.quality.typed import VERSION_COLUMNS
-from headwater.run.events import Refused, Refusing
+from headwater.run import refused
+from headwater.run.events import Refused
 from headwater.run.reading import Reading
-from headwater.run.tables import QUARANTINE, quarantine_table
+from headwater.run.refused import IDENTITY
+from headwater.run.tables import QUARANTINE, REFUSED, quarantine_table
 
-NextCommit: TypeAlias = Callable[[Table, Mapping[str, Any], Mapping[str, Any]], Commit]
-"""The next commit of a table, by its inputs and what it says."""
+_IN_PLAN = 5_000
+
+_WITH_HISTORY = f"""
+    SELECT {", ".join(f"r.{name}" for name in IDENTITY)},
+        CASE WHEN s.stays THEN s.rules ELSE r.rules END AS rules,
+        CASE WHEN s.stays THEN s.reason ELSE r.reason END AS reason,
+        r.key, r.raw, r._ingest_ts, r._run_id,
+        coalesce(s.refused_at, $at) AS refused_at,
+        coalesce(s.refused_run_id, $run_id) AS refused_run_id,
+        CASE WHEN s.stays OR s.rules IS NOT DISTINCT FROM r.rules THEN s.rules_before ELSE s.rules END AS rules_before,
+        coalesce(s.replays, 0) + CASE WHEN s.counts THEN 1 ELSE 0 END AS replays,
+        CASE WHEN s.counts THEN $at ELSE s.tried_at END AS tried_at,
+        s.discarded_at, s.discarded_by, s.discarded_why
+    FROM judged AS r LEFT JOIN standing AS s USING ({", ".join(IDENTITY)})"""  # noqa: S608 - the names are ours
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What somebody wants judged again: the rows for which the predicate `where` holds; all, where there is none."""
+
+    where: str | None = None
 
 
 @dataclass
 class Quarantine:
-    """A Silver table's quarantine in one step: as it stood (`before`) when that was planned, and as it is left."""
+    """A Silver table's quarantine in one step: as it stood (`before`) when that was planned, and as it is left.
+
+    `txn` is the version that the step is to commit. Rows that are discarded, and in a replay those that it does not ask
+    for, stay as they stand.
+    """
 
     reading: Reading
     before: Head | None
-    next_commit: NextCommit
+    txn: int
+    replay: Replay | None = None
 
-    @cached_property
-    def table(self) -> Table:
-        return quarantine_table(self.reading.contract)
+    def __post_init__(self) -> None:
+        self._planned, self._left = self.before, QUARANTINE.empty_table()
 
     def standing(self) -> DataFrame:
         """The versions that it held when the step was planned."""
-        return self.reading.context.engine.read(self.table, self.before.version if self.before else None)
+        table = quarantine_table(self.reading.contract)
+        return self.reading.context.engine.read(table, self.before.version if self.before else None)
 
-    def leave(self, table: Table, refused: Staged) -> None:
+    @cached_property
+    def asked(self) -> int:
+        """How many rows the replay asks for."""
+        return int(self._held.filter(self._held["asked"]).num_rows)
+
+    @cached_property
+    def held_back(self) -> int:
+        """How many rows stay as they stand that are not discarded."""
+        return int(self._held.filter(pc.and_(self._held["stays"], self._held["discarded_at"].is_null())).num_rows)
+
+    def refusing_what_stays(self, judged: DataFrame) -> DataFrame:
+        """The judged versions, of which those that stay as they stand are refused, whatever they break by now."""
+        stay = self._held.filter(self._held["stays"]).select(IDENTITY)
+        if not stay.num_rows:
+            return judged
+        if stay.num_rows > _IN_PLAN:
+            named = stay.rename_columns(["_row_id", "_input"]).append_column("_stays", pa.array([True] * len(stay)))
+            judged = judged.join(
+                self.reading.context.engine.session.createDataFrame(named), named.column_names[:2], "left"
+            )
+            stays = F.coalesce(F.col("_stays"), F.lit(False))
+            return judged.withColumn(IS_REFUSED, F.col(IS_REFUSED) | stays).drop("_stays")
+        told = [
+            (F.col("_input") == name)
+            & F.col("_row_id").isin(*stay.filter(pc.equal(stay["input"], name))[0].to_pylist())
+            for name in stay["input"].unique().to_pylist()
+        ]
+        return judged.withColumn(IS_REFUSED, reduce(lambda either, one: either | one, told, F.col(IS_REFUSED)))
+
+    def leave(self, table: Table, staged: Staged) -> None:
         """Leave in it exactly the versions that were staged for `table` as refused, with their Bronze records."""
         context, contract = self.reading.context, self.reading.contract
-        rows = QUARANTINE.empty_table()
-        if refused.files:
-            versions = context.engine.staged(table, refused).where(F.col("end") == "quarantined")
+        rows = REFUSED.empty_table()
+        if staged.files:
+            versions = context.engine.staged(table, staged).where(F.col("end") == "quarantined")
             versions = versions.select(
                 *VERSION_COLUMNS,
                 F.col(RULES).alias("rules"),
@@ -56,21 +111,53 @@ class Quarantine:
             rows = pa.concat_tables([self._with_records(versions, name) for name in self.reading.landed])
             if pc.count_distinct(rows["_row_id"]).as_py() < rows.num_rows:
                 raise BalanceBroken(f"{contract.table}: a refused version came out twice; nothing was committed")
-        self._keep(rows.sort_by("_row_id"))
+        self._left = self._with_history(rows)
+        self._keep(self._left)
         context.emit(Refused(contract.name, rows.num_rows))
 
+    def take_back(self) -> None:
+        """Put back what the step would have released: nothing was committed, so these rows are in quarantine still."""
+        before = refused.standing(self.reading.context.engine, self.reading.contract, self._planned)
+        released = refused.without(before, self._left)
+        if released.num_rows:
+            self._keep(pa.concat_tables([self._left, released]))
+
     def _keep(self, rows: pa.Table) -> None:
-        """Make it exactly these rows; if it is, commit all the same, so that a writer who slept is refused."""
-        context, name, before, digest = self.reading.context, self.reading.contract.name, self.before, _digest(rows)
-        changed = before is None or before.metadata.get("digest") != digest
-        commit = self.next_commit(self.table, self.reading.versions, {"digest": digest})
-        staged = Staged(Attempt(context.run_id, commit.version).folder())
-        if changed:
-            staged, _ = context.engine.land(self.table, rows.to_batches(), staged.folder, Held.NOTHING)
-        context.leases.check(name)
-        context.emit(Refusing(name, rows.num_rows))
-        (context.engine.replace if changed else context.engine.append)(self.table, staged, commit)
-        context.sweep(self.table, commit.version)
+        said = {"inputs": self.reading.versions, "target": self.txn, "replay": self._counted or self.replay is not None}
+        txn = (self.before.txn if self.before else 0) + 1
+        self.before = refused.keep(self.reading.context, self.reading.contract, rows, txn, self.before, said)
+
+    @property
+    def _counted(self) -> bool:
+        """Whether an attempt at this very version, which has died, was a replay and has counted as one."""
+        said = self._planned.metadata if self._planned else {}
+        return bool(said.get("replay")) and said.get("target") == self.txn
+
+    @cached_property
+    def _held(self) -> pa.Table:
+        """What it held when the step was planned but for the records: which rows stay, are asked for, and count as tried."""
+        where = self.replay.where if self.replay else None
+        without = ["raw"] if where is None else []
+        rows = refused.standing(self.reading.context.engine, self.reading.contract, self._planned, without)
+        wanted = holds(rows, where) if where is not None else pa.array([True] * rows.num_rows, pa.bool_())
+        stays = pc.or_(rows["discarded_at"].is_valid(), pc.invert(wanted))
+        asked = pc.and_(pc.invert(stays), self.replay is not None)
+        counts = pc.and_(asked, not self._counted)
+        told = rows.drop_columns(["raw"])
+        for name, values in (("stays", stays), ("asked", asked), ("counts", counts)):
+            told = told.append_column(name, values)
+        return told
+
+    def _with_history(self, rows: pa.Table) -> pa.Table:
+        """Refused versions with what was known of them before."""
+        context = self.reading.context
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.register("judged", rows)
+            connection.register("standing", self._held)
+            values = {"at": context.at, "run_id": context.run_id}
+            told: pa.Table = connection.sql(_WITH_HISTORY, params=values).to_arrow_table()
+        return told.select(QUARANTINE.names).cast(QUARANTINE)
 
     def _with_records(self, versions: DataFrame, name: str) -> pa.Table:
         contract = self.reading.context.contracts[name]
@@ -82,13 +169,5 @@ class Quarantine:
         # that is asked for it before the join makes it of all that landed).
         bronze = looked_up(whole, "_row_id", wanted).select("_row_id", record)
         joined = wanted.join(bronze, "_row_id").withColumn("raw", F.to_json("raw"))
-        named = joined.withColumnRenamed("_input", "input").select(*QUARANTINE.names)
-        return named.toArrow().cast(QUARANTINE)
-
-
-def _digest(rows: pa.Table) -> str:
-    """Tells whether rows are the same, in the same order."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()
+        named = joined.withColumnRenamed("_input", "input").select(*REFUSED.names)
+        return named.toArrow().cast(REFUSED)
