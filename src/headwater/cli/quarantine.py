@@ -236,16 +236,24 @@ def _outcome(session: Session, contract: "Contract", done: "Replayed") -> list[s
     terms, report, name = done.report.terms, done.report, place(contract)
     if not done.asked:
         return [f"no row of {name} is to be tried again; nothing was done"]
-    lines = [f"{name}: {done.asked:,} rows tried again, {terms.get('held_back', 0):,} held back"]
+    show = f"{session.command} quarantine show{session.options} {contract.name}"
+    onward = f"to bring what is made of it up to date: {session.command} run{session.options}"
+    if contract.layer == "bronze":
+        again = terms["refused_again"]
+        lines = [f"{name}: {done.asked:,} records tried again, {again:,} of them refused again"]
+        held = terms["repeated"] - again
+        lines.append(f"{contract.table}: {terms['landed']:,} rows landed" + (f", {held:,} it had" if held else ""))
+        lines += [f"what is refused still, and why: {show}"] if again else []
+        return [*lines, onward] if terms["landed"] else lines
+    lines = [f"{name}: {done.asked:,} rows tried again, {terms['held_back']:,} held back"]
     brought = f"{terms['new']:,} new + {terms['retried']:,} retried"
     ends = " + ".join(f"{terms[end]:,} {end}" for end in ("accepted", "deleted", "superseded", "quarantined"))
     lines.append(f"{contract.table}: {brought} = {ends}")
-    show = f"{session.command} quarantine show{session.options} {contract.name}"
     if report.outcome == "gate failed":
         return [*lines, f"the gate refused it, and nothing was published: {report.reason}", f"what waits: {show}"]
     if terms["quarantined"]:
         lines.append(f"what is refused still, and why: {show}")
-    return [*lines, f"to bring what is made of it up to date: {session.command} run{session.options}"]
+    return [*lines, onward]
 
 
 def _say_waiting(holder: "Holder") -> None:

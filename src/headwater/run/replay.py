@@ -1,7 +1,7 @@
 """Judges refused rows once more, by today's contracts and limits, as a run of its own.
 
 What lies in the quarantine of a Silver table is judged by that table's whole step, gate included. What lies in the
-rejects of a Bronze table is landed there by the code that lands everything (`run/rejects.py`).
+rejects of a Bronze table lands there by the code that lands everything (`run/rejects.py`).
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from headwater.run.entry import Entry
 from headwater.run.events import Observer, RaceLost, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
 from headwater.run.quarantine import Replay
+from headwater.run.rejects import landed
 from headwater.run.report import TableReport
 from headwater.run.tables import lake_table
 
@@ -48,6 +49,7 @@ def replay(
     Raises:
         ConfigurationError: settings, contracts or limits are wrong, or a table of this kind refuses no rows.
         LakeError: the table has never landed.
+        SourceUnavailable, SourceRejected: the source does not give again what was refused; nothing was landed.
         QueryRefused: `where` is no predicate over the refused rows.
         TableIsHeld: a run works on the table, and went on for longer than we wait.
     """
@@ -56,7 +58,7 @@ def replay(
         contract = context.contracts[table]
         context.emit(RunStarted(context.run_id, context.at, (table,)))
         context.emit(TableStarted(table, contract.layer))
-        entry, code = Entry(context, (table,), replay=where or ""), 1
+        entry, code = Entry(context, (table,), replay=True), 1
         try:
             report = replace(_moved(context, contract, where), seconds=entry.seconds)
             entry.step(report)
@@ -82,4 +84,6 @@ def _attempt(context: Context, contract: Contract, where: str | None) -> TableRe
     with context.lease(contract.name):
         if context.engine.head(lake_table(contract)) is None:
             raise LakeError(f"{contract.table} has never landed; run it first: headwater run")
+        if contract.layer == "bronze":
+            return landed(context, contract, where)
         return Build(context, context.functions[contract.name], contract, Replay(where)).run()
