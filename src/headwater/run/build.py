@@ -62,7 +62,7 @@ class Build:
             MaskedOtherwise: the table, or one that it reads, stands with other masks than the settings ask for.
         """
         head = self.context.engine.head(self._table)
-        if self.replay is None and head is not None and self._is_done(head):
+        if head is not None and self._is_done(head) and self.replay is None:
             return self._standing(head)
         self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
         first = head.txn + 1 if head else 1

@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 from headwater.config import Settings
 from headwater.contracts import Contract
 from headwater.errors import CommitRefused
-from headwater.observe.query import holds
 from headwater.run import refused
 from headwater.run.context import Context
 from headwater.run.opened import opened
@@ -31,7 +30,7 @@ def discardable(rows: pa.Table, where: str | None) -> pa.Array:
     open_ = rows["discarded_at"].is_null()
     if "landed_at" in rows.column_names:
         open_ = pc.and_(open_, rows["landed_at"].is_null())
-    return open_ if where is None else pc.and_(open_, holds(rows, where))
+    return pc.and_(open_, refused.meant(rows, where))
 
 
 def discard(settings: Settings, contract: Contract, where: str | None, why: str, waiting: Waiting) -> Discarded:

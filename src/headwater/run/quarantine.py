@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 from headwater.contracts.drifted import beyond
 from headwater.engine import Head, Staged, Table
 from headwater.errors import BalanceBroken
-from headwater.observe.query import holds
 from headwater.quality.newest import looked_up
 from headwater.quality.rules import REFUSED as IS_REFUSED
 from headwater.quality.rules import RULES
@@ -139,7 +138,7 @@ class Quarantine:
         where = self.replay.where if self.replay else None
         without = ["raw"] if where is None else []
         rows = refused.standing(self.reading.context.engine, self.reading.contract, self._planned, without)
-        wanted = holds(rows, where) if where is not None else pa.array([True] * rows.num_rows, pa.bool_())
+        wanted = refused.meant(rows, where)
         stays = pc.or_(rows["discarded_at"].is_valid(), pc.invert(wanted))
         asked = pc.and_(pc.invert(stays), self.replay is not None)
         counts = pc.and_(asked, not self._counted)

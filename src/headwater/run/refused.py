@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from headwater.contracts import Contract
 from headwater.engine import Attempt, Commit, Engine, Head, Held, Staged, Table
+from headwater.observe.query import holds
 from headwater.run.context import Context
 from headwater.run.events import Refusing
 from headwater.run.tables import quarantine_table, rejects_table
@@ -49,6 +50,20 @@ def _filled(rows: pa.Table, **otherwise: pa.ChunkedArray | pa.Scalar) -> pa.Tabl
     for name, values in otherwise.items():
         rows = rows.set_column(rows.schema.get_field_index(name), name, pc.coalesce(rows[name], values))
     return rows
+
+
+def meant(rows: pa.Table, where: str | None) -> pa.Array:
+    """For each of the rows whether the predicate `where` holds; it sees records as text. Without one all are meant.
+
+    Raises:
+        QueryRefused: it is no predicate over the rows' columns.
+    """
+    if where is None:
+        return pa.array([True] * rows.num_rows, pa.bool_())
+    if pa.types.is_binary(rows.schema.field("raw").type):
+        texts = [raw.decode(errors="backslashreplace") for raw in rows["raw"].to_pylist()]
+        rows = rows.set_column(rows.schema.get_field_index("raw"), "raw", pa.array(texts, pa.string()))
+    return holds(rows, where)
 
 
 def without(rows: pa.Table, others: pa.Table) -> pa.Table:

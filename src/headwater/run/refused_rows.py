@@ -18,7 +18,6 @@ from headwater.errors import ConfigurationError
 from headwater.masking.embedded import without_contacts_in
 from headwater.masking.masks import EMBEDDED
 from headwater.object_store import lake_of
-from headwater.observe.query import holds
 from headwater.quality.rules import PARSE, in_words
 from headwater.run import refused
 from headwater.run.tables import quarantine_table, rejects_table
@@ -154,8 +153,7 @@ def shown(
         QueryRefused: `where` is no predicate over the refused rows.
     """
     rows = read(settings, contract)
-    if where is not None:
-        rows = rows.filter(holds(rows, where))
+    rows = rows.filter(refused.meant(rows, where))
     order = [("refused_at", "ascending")] if contract.layer == "silver" else [("_ingest_ts", "ascending")]
     first = rows.sort_by([*order, ("_row_id", "ascending")]).slice(0, most)
     hiding = {each.name: Hiding(each, contract, settings.masking) for each in contracts.values()}

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from headwater.contracts import Contract
 from headwater.extract import EXTRACTORS, build
 from headwater.extract.base_extractor import Extractor, Partition, Position, Reject, TimeWindow
-from headwater.observe.query import holds
 from headwater.run import refused
 from headwater.run.bronze import Landing
 from headwater.run.context import Context
@@ -31,7 +30,7 @@ def landed(context: Context, contract: Contract, where: str | None) -> TableRepo
     """
     rows = refused.rejects(context.engine, contract, context.engine.head(rejects_table(contract)))
     rows = rows.filter(pc.and_(rows["landed_at"].is_null(), rows["discarded_at"].is_null()))
-    rows = rows if where is None else rows.filter(holds(rows, where))
+    rows = rows.filter(refused.meant(rows, where))
     if not rows.num_rows:
         return TableReport(contract.name, "bronze", "unchanged", {"asked": 0})
     source = EXTRACTORS[contract.name].name
