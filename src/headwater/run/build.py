@@ -1,12 +1,11 @@
 """Recomputes a Silver or Gold table from recorded versions of its inputs, and publishes it if the gate lets it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -14,6 +13,7 @@ from headwater.contracts import Contract
 from headwater.engine import Attempt, Commit, Head, Staged, Table
 from headwater.masking import tokens
 from headwater.quality import evidence, freshness
+from headwater.quality.evidence import Occasion
 from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, newest
 from headwater.quality.rules import NULLED, RULES, forgiven, judged, reasons
@@ -29,6 +29,7 @@ from headwater.run.quarantine import Quarantine, Replay
 from headwater.run.reading import Reading
 from headwater.run.report import TableReport
 from headwater.run.tables import evidence_table, lake_table, quarantine_table, rejects_table
+from headwater.run.verdicts import accepted_told, batch_samples, keep_evidence, sampled, with_acceptances
 from headwater.transform.table import TableFunction
 
 _UNJUDGED = "unjudged"
@@ -81,7 +82,11 @@ class Build:
         newest = datetime.fromisoformat(told) if told else None
         limits = self.context.limits.tables[self.contract.name]
         verdict = Verdict(self.contract.table, standing_checks(self.contract, limits, newest, self.context.at))
-        checks = tuple(asdict(check) for check in verdict.checks)
+        if verdict.failed or verdict.warnings:
+            table = evidence_table(self.contract, "standing")
+            occasion = Occasion(self.context.run_id, head.txn, self.context.at, "standing", head.inputs or {})
+            keep_evidence(self.context, verdict, occasion, self.context.engine.head(table), table)
+        checks = tuple(map(evidence.told, verdict.checks))
         report = TableReport(self.contract.name, self.contract.layer, "unchanged", version=head.version, checks=checks)
         return replace(report, outcome="gate failed", reason=verdict.why) if verdict.failed else report
 
@@ -94,12 +99,6 @@ class Build:
         quarantines = [quarantine_table(self.contract)] if self.contract.layer == "silver" else []
         return [*quarantines, evidence_table(self.contract)]
 
-    def _commit_beside(self, table: Table, inputs: Mapping[str, Any], said: Mapping[str, Any]) -> Commit:
-        """The next commit of a table beside this one, by what stood there when the work was planned."""
-        before = self._beside[table.name]
-        metadata = {"run_id": self.context.run_id, **said}
-        return Commit(table.app_id, (before.txn if before else 0) + 1, inputs, metadata)
-
     @cached_property
     def _inputs(self) -> dict[str, int]:
         """The version of everything that the table depends on: what its function reads, and the parents of its rows."""
@@ -108,6 +107,11 @@ class Build:
         if self.contract.layer == "gold":
             check_inputs(self.context, self.contract, heads)
         return {name: head.version for name, head in heads.items() if head is not None}
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        """What the table would be made of now."""
+        return self._inputs
 
     @cached_property
     def _reading(self) -> Reading:
@@ -178,12 +182,15 @@ class Build:
     def _batch(self, staged: Staged, head: Head | None) -> BatchShares:
         """What came new, as the gate judges it before the split."""
         broken: dict[str, int] = {}
-        refused = staged.where(end="quarantined", came="new")
+        rows, refused = None, staged.where(end="quarantined", came="new")
         if refused.files:
             rows = self.context.engine.staged(self._table, refused)
             rows = rows.where((F.col("end") == "quarantined") & (F.col(CAME) == "new"))
             broken = _counted(rows, RULES)
-        return BatchShares(staged.where(came="new").rows, self._rejected_since(head), broken, self._nulled(staged))
+        rejects = self._rejects_since(head)
+        rejected = sum(each.count() for each in rejects.values())
+        batch = BatchShares(staged.where(came="new").rows, rejected, broken, self._nulled(staged))
+        return replace(batch, samples=batch_samples(self.context, self.contract, batch, rows, rejects))
 
     def _nulled(self, staged: Staged) -> dict[str, int]:
         """Of what is newly accepted, how many rows had a field set to null, by the rule that it broke."""
@@ -193,16 +200,16 @@ class Build:
         rows = self.context.engine.staged(self._table, accepted)
         return _counted(rows.where((F.col("end") == "accepted") & F.col(CAME).isin("new", "retried")), NULLED)
 
-    def _rejected_since(self, head: Head | None) -> int:
-        """How many records of the sources' batches lie in the rejects: the gate holds them against the batch too."""
+    def _rejects_since(self, head: Head | None) -> dict[str, DataFrame]:
+        """The records of the sources' batches that lie in the rejects: the gate holds them against the batch too."""
         run = head.metadata.get("run_id") if head and head.inputs is not None else None
-        count = 0
+        found = {}
         for name in self.function.versions:
             table = rejects_table(self.context.contracts[name])
             if (at := self.context.engine.head(table)) is not None:
                 rejects = self.context.engine.read(table, at.version)
-                count += (rejects if run is None else rejects.where(F.col("_run_id") > run)).count()
-        return count
+                found[name] = rejects if run is None else rejects.where(F.col("_run_id") > run)
+        return found
 
     def _candidate(self, staged: Staged) -> DataFrame:
         """What is about to become the table, as it was written."""
@@ -226,7 +233,7 @@ class Build:
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
         verdict = context.gate.judge(
-            Candidate(
+            asked := Candidate(
                 contract=self.contract,
                 rows=candidate,
                 limits=context.limits.tables[name],
@@ -239,8 +246,11 @@ class Build:
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
             )
         )
+        verdict = sampled(context, verdict, asked, self._reading.computed if self.contract.layer == "silver" else None)
+        occasion = Occasion(context.run_id, txn, context.at, "gate", self._inputs)
+        verdict = with_acceptances(context, verdict, occasion)
         context.emit(Judged(name, verdict.success, tuple(check.rule for check in verdict.failed)))
-        checks = self._keep_evidence(verdict, txn)
+        checks = self._keep_evidence(verdict, occasion)
         report = TableReport(name, self.contract.layer, "committed", terms, bytes=staged.bytes, checks=checks)
         if not verdict.success:
             context.engine.discard(self._table, staged)
@@ -249,7 +259,8 @@ class Build:
             "run_id": context.run_id,
             "at": context.at.isoformat(),
             "counts": terms,
-            "verdict": "warned" if verdict.warnings else "passed",
+            "verdict": verdict.word,
+            "accepted": accepted_told(verdict),
             "newest": self._newest(verdict),
             "masking": context.masking.record(name),
             _UNJUDGED: self._unjudged,
@@ -266,16 +277,12 @@ class Build:
         ages = [check.observed for check in verdict.checks if check.rule == freshness.RULE]
         return None if not ages or ages[0] is None else (self.context.at - timedelta(seconds=ages[0])).isoformat()
 
-    def _keep_evidence(self, verdict: Verdict, txn: int) -> tuple[Mapping[str, Any], ...]:
-        rows = evidence.rows(verdict, self.context.run_id, txn, self.context.at)
-        where: dict[str, str | int] = {"table": self.contract.name, "target_version": txn}
-        rows = rows.set_column(
-            rows.schema.get_field_index("table"), "table", pa.array([self.contract.name] * rows.num_rows)
-        )
+    def _keep_evidence(self, verdict: Verdict, occasion: Occasion) -> tuple[Mapping[str, Any], ...]:
+        """Write the verdict down, as one of those beside the table, and say what was checked."""
         self.context.leases.check(self.contract.name)
         table = evidence_table(self.contract)
-        self.context.engine.overwrite(table, rows, where, self._commit_beside(table, {}, {}))
-        return tuple(rows.select(["rule", "severity", "observed", "limit", "success", "detail"]).to_pylist())
+        keep_evidence(self.context, verdict, occasion, self._beside[table.name], table)
+        return tuple(map(evidence.told, evidence.checks(verdict)))
 
 
 def _counted(rows: DataFrame, names: str) -> dict[str, int]:

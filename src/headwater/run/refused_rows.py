@@ -10,7 +10,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from headwater.config import MaskingSettings, Settings
+from headwater.config import Settings
 from headwater.contracts import Contract, Contracts
 from headwater.contracts.drifted import beside_of
 from headwater.engine.embedded import EmbeddedEngine
@@ -156,7 +156,7 @@ def shown(
     rows = rows.filter(refused.meant(rows, where))
     order = [("refused_at", "ascending")] if contract.layer == "silver" else [("_ingest_ts", "ascending")]
     first = rows.sort_by([*order, ("_row_id", "ascending")]).slice(0, most)
-    hiding = {each.name: Hiding(each, contract, settings.masking) for each in contracts.values()}
+    hiding = {each.name: Hiding(each, contract, settings) for each in contracts.values()}
     return rows.num_rows, [_shown(row, contract, hiding) for row in first.to_pylist()]
 
 
@@ -185,8 +185,9 @@ def _shown(row: Mapping[str, Any], contract: Contract, hiding: Mapping[str, "Hid
 class Hiding:
     """Hides the personal values of one Bronze table's records, unless the settings say that its class is not masked."""
 
-    def __init__(self, bronze: Contract, table: Contract, masking: MaskingSettings) -> None:
+    def __init__(self, bronze: Contract, table: Contract, settings: Settings) -> None:
         """`table` is the table that refused them: a rule for its column goes before that of the classification."""
+        masking = settings.masking
         classes = {column.name: column.classification for column in bronze.columns if column.classification}
         self._hidden = {
             name: kind
