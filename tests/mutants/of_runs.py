@@ -20,7 +20,7 @@ RUNS = [
         again=True,
     ),
     *of_file(
-        "run/quarantine.py",
+        "run/refused.py",
         (
             "released-stay-refused",
             'changed = before is None or before.metadata.get("digest") != digest',

@@ -1,6 +1,6 @@
 """What a step of a Silver table does with its quarantine: what is retried, what stays, and what is left there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 
 import duckdb
@@ -58,8 +58,7 @@ class Quarantine:
     txn: int
     replay: Replay | None = None
 
-    def __post_init__(self) -> None:
-        self._planned, self._left = self.before, QUARANTINE.empty_table()
+    _left: pa.Table = field(default_factory=QUARANTINE.empty_table)
 
     def standing(self) -> DataFrame:
         """The versions that it held when the step was planned."""
@@ -111,25 +110,26 @@ class Quarantine:
             if pc.count_distinct(rows["_row_id"]).as_py() < rows.num_rows:
                 raise BalanceBroken(f"{contract.table}: a refused version came out twice; nothing was committed")
         self._left = self._with_history(rows)
-        self._keep(self._left)
+        self._keep(self._left, after=self.before)
         context.emit(Refused(contract.name, rows.num_rows))
 
     def take_back(self) -> None:
         """Put back what the step would have released: nothing was committed, so these rows are in quarantine still."""
-        before = refused.standing(self.reading.context.engine, self.reading.contract, self._planned)
+        before = refused.standing(self.reading.context.engine, self.reading.contract, self.before)
         released = refused.without(before, self._left)
         if released.num_rows:
-            self._keep(pa.concat_tables([self._left, released]))
+            self._keep(pa.concat_tables([self._left, released]), after=None, commits=2)
 
-    def _keep(self, rows: pa.Table) -> None:
+    def _keep(self, rows: pa.Table, after: Head | None, commits: int = 1) -> None:
+        """Commit these rows after what is known to stand, as that many commits from what stood when this was planned."""
         said = {"inputs": self.reading.versions, "target": self.txn, "replay": self._counted or self.replay is not None}
-        txn = (self.before.txn if self.before else 0) + 1
-        self.before = refused.keep(self.reading.context, self.reading.contract, rows, txn, self.before, said)
+        txn = (self.before.txn if self.before else 0) + commits
+        refused.keep(self.reading.context, self.reading.contract, rows, txn, after, said)
 
     @property
     def _counted(self) -> bool:
         """Whether an attempt at this very version, which has died, was a replay and has counted as one."""
-        said = self._planned.metadata if self._planned else {}
+        said = self.before.metadata if self.before else {}
         return bool(said.get("replay")) and said.get("target") == self.txn
 
     @cached_property
@@ -137,7 +137,7 @@ class Quarantine:
         """What it held when the step was planned but for the records: which rows stay, are asked for, and count as tried."""
         where = self.replay.where if self.replay else None
         without = ["raw"] if where is None else []
-        rows = refused.standing(self.reading.context.engine, self.reading.contract, self._planned, without)
+        rows = refused.standing(self.reading.context.engine, self.reading.contract, self.before, without)
         wanted = refused.meant(rows, where)
         stays = pc.or_(rows["discarded_at"].is_valid(), pc.invert(wanted))
         asked = pc.and_(pc.invert(stays), self.replay is not None)

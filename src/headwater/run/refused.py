@@ -77,8 +77,8 @@ def without(rows: pa.Table, others: pa.Table) -> pa.Table:
 
 def keep(
     context: Context, contract: Contract, rows: pa.Table, txn: int, before: Head | None, said: Mapping[str, Any]
-) -> Head | None:
-    """Make a quarantine exactly these rows, as version `txn` of its application, and say how it stands then.
+) -> None:
+    """Make a quarantine exactly these rows, as version `txn` of its application.
 
     If it holds them already it is committed all the same, so that a writer who slept is refused. `said` has the
     `inputs` that the rows are of, and whatever else the commit is to say.
@@ -99,7 +99,6 @@ def keep(
     context.emit(Refusing(contract.name, rows.num_rows))
     (engine.replace if changed else engine.append)(table, staged, commit)
     context.sweep(table, txn)
-    return engine.head(table)
 
 
 def _digest(rows: pa.Table) -> str:
