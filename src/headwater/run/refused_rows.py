@@ -194,6 +194,7 @@ class Hiding:
             for name, kind in classes.items()
             if masking.columns.get(f"{table.table}.{name}", masking.rules.get(kind)) != "none"
         }
+        self._open = classes.keys() - self._hidden.keys()
 
     def record(self, raw: str) -> Mapping[str, Any] | str:
         """A record by its columns, or as it came where it has none; what has no columns can be personal throughout."""
@@ -210,7 +211,7 @@ class Hiding:
     def _value(self, name: str, value: Any) -> Any:
         column = beside_of(name.lower()) or name.lower()
         kind = self._hidden.get(column)
-        if value is None or (kind is None and not self._hidden):
+        if value is None or column in self._open or not self._hidden:
             return value
         if kind is not None and kind != EMBEDDED:
             return HIDDEN
