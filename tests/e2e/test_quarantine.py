@@ -190,7 +190,7 @@ def test_a_row_that_fails_again_keeps_its_history(lake):
     assert (before["replays"], after["replays"], after["tried_at"]) == (0, 1, T1)
     told = quarantine(lake, "show", "orders").stdout
     assert "before that it broke quantity:range" in told
-    assert "refused again by 1 replays" in told
+    assert "replayed in vain: 1, last at 2024-11-02 00:00:00" in told
 
 
 def test_a_replay_repeated_changes_no_row(lake):

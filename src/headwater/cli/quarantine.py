@@ -221,7 +221,7 @@ def _lines(row: "Shown") -> list[str]:
     if row.rules_before:
         lines.append(f"  before that it broke {', '.join(row.rules_before)}")
     if row.replays:
-        lines.append(f"  refused again by {row.replays:,} replays, the last at {instant(row.tried_at)}")
+        lines.append(f"  replayed in vain: {row.replays:,}, last at {instant(row.tried_at)}")
     if row.landed_at:
         lines.append(f"  landed at {instant(row.landed_at)}")
     if row.discarded_at:
