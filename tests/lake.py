@@ -30,6 +30,7 @@ from headwater.run.build import Build
 from headwater.run.context import Context, emitter
 from headwater.run.events import Observer
 from headwater.run.mirror import Mirror
+from headwater.run.quarantine import Replay
 from headwater.run.report import TableReport
 from headwater.run.sources import Sources
 from headwater.run.tables import lake_table
@@ -134,11 +135,13 @@ class Lake:
             self._context, masking=load_masking(_settings(self.folder, settings), self.contracts)
         )
 
-    def build(self, table: str, until: str | datetime, *, remask: bool = False) -> TableReport:
+    def build(
+        self, table: str, until: str | datetime, *, remask: bool = False, replay: Replay | None = None
+    ) -> TableReport:
         """Build a Silver or Gold table in a run at `until`."""
         context = self.next_run(at(until) if isinstance(until, str) else until)
         context = dataclasses.replace(context, remask=remask)
-        return Build(context, context.functions[table], self.contracts[table]).run()
+        return Build(context, context.functions[table], self.contracts[table], replay).run()
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """The rows of a table as it stands, in the order of their values."""

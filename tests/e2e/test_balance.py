@@ -1,4 +1,4 @@
-"""A table's function that loses a row version, or doubles one, publishes nothing, whichever table it is."""
+"""A table's function that loses a row, or doubles one, publishes nothing, whichever table it is."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -85,3 +85,66 @@ def test_a_function_that_loses_or_doubles_a_version_publishes_nothing(landed: Co
 
 def after(compute: Callable[..., DataFrame], fault: Callable[[DataFrame], DataFrame]) -> Callable[..., DataFrame]:
     return lambda *frames, **settings: fault(compute(*frames, **settings))
+
+
+LOST, DOUBLED = "O4", "O0"
+"""Orders of different worth: of two of the same worth, customer and day the table is the same whichever is counted twice."""
+
+
+def loses_an_order_and_doubles_another(orders: DataFrame) -> DataFrame:
+    """So that as many come in as there are."""
+    kept = orders.where(F.col("order_id") != LOST)
+    return kept.unionByName(kept.where(F.col("order_id") == DOUBLED))
+
+
+def loses_a_row(rows: DataFrame) -> DataFrame:
+    """As a filter does that is a little too narrow."""
+    key = rows.columns[0]
+    return rows.where(F.col(key) != str(rows.agg(F.max(key)).toArrow().column(0)[0].as_py()))
+
+
+GOLD_FAULTS = {
+    ("customer_360", "customers"): (fans_out, loses_a_row),
+    ("customer_360", "orders"): (fans_out, loses_a_row, loses_an_order_and_doubles_another),
+    ("customer_360", "behavior"): (fans_out, loses_a_row),
+    ("product_perf_daily", "orders"): (fans_out, loses_a_row, loses_an_order_and_doubles_another),
+    ("product_perf_daily", "products"): (fans_out,),
+    ("revenue_by_geography", "orders"): (fans_out, loses_a_row, loses_an_order_and_doubles_another),
+    ("revenue_by_geography", "customers"): (fans_out,),
+    ("revenue_by_industry", "orders"): (fans_out, loses_a_row, loses_an_order_and_doubles_another),
+    ("revenue_by_industry", "customers"): (fans_out,),
+    ("revenue_by_industry", "opportunities"): (fans_out, loses_a_row),
+}
+"""What can go wrong with an input on its way into a Gold table."""
+
+
+def test_a_gold_table_that_does_not_keep_what_its_inputs_hold_is_not_published(landed: Context) -> None:
+    for name in silver(landed):
+        step = Build(landed, landed.functions[name], landed.contracts[name])
+        assert step.standing() or step.run().outcome == "committed"
+    conserved = {name for name, contract in landed.contracts.items() if contract.conserved}
+    assert {table for table, _ in GOLD_FAULTS} == conserved
+
+    for (name, wrong), faults in GOLD_FAULTS.items():
+        function, contract = landed.functions[name], landed.contracts[name]
+        for fault in faults:
+            place = function.inputs.index(wrong)
+            broken = dataclasses.replace(function, function=before(function.function, place, fault))
+
+            report = Build(landed, broken, contract).run()
+
+            failed = {check["rule"] for check in report.checks if not check["success"]}
+            assert report.outcome == "gate failed", f"{name} {wrong} {fault.__name__}"
+            assert any(rule.endswith(":conserved") for rule in failed), f"{name} {wrong} {fault.__name__}: {failed}"
+            assert Build(landed, function, contract).standing() is None
+    for name in conserved:
+        assert Build(landed, landed.functions[name], landed.contracts[name]).run().outcome == "committed"
+
+
+def before(
+    compute: Callable[..., DataFrame], place: int, fault: Callable[[DataFrame], DataFrame]
+) -> Callable[..., DataFrame]:
+    def computed(*frames: DataFrame, **settings: object) -> DataFrame:
+        return compute(*(fault(each) if number == place else each for number, each in enumerate(frames)), **settings)
+
+    return computed

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 from tests.frames import at
 from tests.lake import Lake
@@ -14,6 +15,7 @@ from tests.lake import Lake
 from headwater.contracts import Contracts
 from headwater.contracts.schema_contracts import SchemaContracts
 from headwater.errors import SourceUnavailable
+from headwater.run.quarantine import Replay
 from headwater.run.report import TableReport
 
 pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
@@ -257,3 +259,64 @@ def test_a_lake_that_is_not_held_to_contracts_says_so_and_still_needs_keys(
     assert (report.outcome, report.terms["accepted"], report.terms["quarantined"]) == ("committed", 99, 1)
     assert [row["reason"] for row in lake.quarantine("orders")] == ["order_id is missing"]
     assert failed(report) == [("contract:held", "warning", None)]
+
+
+def refused_rows(lake: Lake) -> dict[str, dict[str, Any]]:
+    """What is in quarantine, by the order's key."""
+    return {json.loads(row["raw"])["order_id"]: row for row in lake.quarantine("orders")}
+
+
+def with_two_refused(lake: Lake) -> None:
+    """98 good orders, an orphan and one whose quantity is below zero."""
+    parents(lake)
+    good = [order(number, "2024-10-31") for number in range(1, 99)]
+    bad = (order(99, "2024-10-31", customer_id="C2"), order(100, "2024-10-31", quantity=-1))
+    lake.land("snowflake_orders", *good, *bad, until="2024-11-01")
+    lake.build("orders", until="2024-11-01")
+    assert refused_rows(lake).keys() == {"O99", "O100"}
+
+
+def test_what_a_replay_held_back_is_judged_by_the_next_run_if_an_input_had_moved(lake: Lake) -> None:
+    """The orphan's parent came before the replay, which did not ask for it: no later run would see that input move."""
+    with_two_refused(lake)
+    lake.land("snowflake_customers", customer("C2", "2024-11-01 05:00"), until="2024-11-02")
+    lake.build("customers", until="2024-11-02")
+
+    held = lake.build("orders", until="2024-11-02", replay=Replay("list_contains(rules, 'quantity:range')"))
+    assert (held.terms["asked"], held.terms["held_back"], held.terms["quarantined"]) == (1, 1, 2)
+    assert refused_rows(lake)["O99"]["rules"] == ["customer_id:reference"]
+    report = lake.build("orders", until="2024-11-02")
+
+    assert (report.terms["retried"], report.terms["accepted"], report.terms["quarantined"]) == (2, 1, 1)
+    assert refused_rows(lake).keys() == {"O100"}
+    assert lake.build("orders", until="2024-11-02").outcome == "unchanged"
+
+
+def test_a_refused_row_keeps_the_day_it_was_first_refused_and_the_rules_it_broke_before(lake: Lake) -> None:
+    with_two_refused(lake)
+    first = refused_rows(lake)["O100"]
+    lake.land("snowflake_customers", customer("C3", "2024-11-01 05:00"), until="2024-11-02")
+    lake.build("customers", until="2024-11-02")
+    lake.build("orders", until="2024-11-02")
+    assert refused_rows(lake)["O100"] == first
+    assert (first["refused_at"], first["rules_before"], first["replays"]) == (at("2024-11-01"), None, 0)
+
+    lake.build("orders", until="2024-11-02", replay=Replay())
+    again = refused_rows(lake)["O100"]
+    assert again == first | {"replays": 1, "tried_at": at("2024-11-02")}
+
+
+def test_a_quarantine_from_before_there_was_a_history_gains_one(lake: Lake) -> None:
+    with_two_refused(lake)
+    place = str(lake.folder / "lake" / "quarantine" / "orders")
+    old = ["_row_id", "input", "rules", "reason", "key", "raw", "_ingest_ts", "_run_id"]
+    write_deltalake(place, DeltaTable(place).to_pyarrow_table(columns=old), mode="overwrite", schema_mode="overwrite")
+
+    report = lake.build("orders", until="2024-11-01 12:00", replay=Replay("list_contains(rules, 'quantity:range')"))
+
+    assert (report.outcome, report.terms["held_back"]) == ("committed", 1)
+    rows = refused_rows(lake)
+    assert {name: (row["refused_at"], row["replays"], row["discarded_at"]) for name, row in rows.items()} == {
+        "O99": (at("2024-11-01"), 0, None), "O100": (at("2024-11-01"), 1, None),
+    }  # fmt: skip
+    assert rows["O99"]["refused_run_id"] == rows["O99"]["_run_id"]

@@ -395,3 +395,47 @@ def test_an_endpoint_that_is_down_is_unavailable(live):
     for ask in (live.extractor.check, lambda: read(live.extractor, file)):
         with pytest.raises(SourceUnavailable, match=f"{live.settings.endpoint_url} did not answer"):
             ask()
+
+
+def test_records_that_were_refused_are_read_again_where_they_stand_with_their_files_header(live, contracts):
+    (file,) = due(live.extractor)
+    other = put(live, f"{FOLDER}/2024-11-02/inventory.csv", HEADER + b"P3,W1,none,\nP4,W1,3,\n")
+    rejects = pa.Table.from_pylist([row for each in (file, other) for row in read(live.extractor, each).rejects])
+    inventory = contracts["external_inventory"]
+    columns = tuple(replace(each, type="string") if each.name == "quantity" else each for each in inventory.columns)
+    mended = S3FileExtractor(live.settings, live.secret, replace(inventory, columns=columns))
+
+    refused: list[pa.RecordBatch] = []
+    rows = [row for batch in mended.again(rejects, refused.append) for row in batch.to_pylist()]
+
+    assert [(row["product_id"], row["quantity"], row["_row_id"]) for row in rows] == [
+        ("P2", "oops", f"{file.key}:{file.etag}:3"), ("P3", "none", f"{other.key}:{other.etag}:2"),
+    ]  # fmt: skip
+    assert not refused
+
+
+def test_a_record_whose_file_was_replaced_is_refused_again_and_says_so(live):
+    (file,) = due(live.extractor)
+    rejects = pa.Table.from_pylist(read(live.extractor, file).rejects)
+    put(live, file.key, HEADER + b"P2,W1,8,2\n")
+
+    refused: list[pa.RecordBatch] = []
+    rows = list(live.extractor.again(rejects, refused.append))
+
+    [told] = [row for batch in refused for row in batch.to_pylist()]
+    assert rows == []
+    assert told["_row_id"] == f"{file.key}:{file.etag}:3"
+    assert "is gone or was replaced since" in told["reason"]
+
+
+def test_a_damaged_file_that_can_be_read_by_now_comes_with_all_its_records(live):
+    good = gzip.compress(HEADER + b"P1,W1,1,\nP2,W1,2,\n")
+    file = put(live, f"{FOLDER}/2024-11-03/inventory.csv.gz", good)
+    whole = {"_row_id": f"{file.key}:{file.etag}:0", "position": file.key, "reason": "damaged", "raw": good[:9]}
+    rejects = pa.Table.from_pylist([whole])
+
+    refused: list[pa.RecordBatch] = []
+    rows = [row for batch in live.extractor.again(rejects, refused.append) for row in batch.to_pylist()]
+
+    assert [row["product_id"] for row in rows] == ["P1", "P2"]
+    assert not refused

@@ -194,6 +194,27 @@ def test_what_is_no_event_is_rejected_with_its_position_and_bytes(topic, contrac
     assert "tombstone" in found.rejects[-1]["reason"]
 
 
+def test_messages_that_were_refused_are_read_again_at_their_offsets_while_the_topic_keeps_them(topic, contract):
+    many = b'{"product_id":"P1","quantity":"many"}'
+    topic.produce([event(0), {"value": many, "key": b"k"}, event(2), {"value": b"{"}, {"value": many}])
+    rejects = pa.Table.from_pylist(read(consumer(topic, contract), [OffsetRange(TOPIC, 0, 0, 5)]).rejects)
+    topic.admin.delete_records([TopicPartition(TOPIC, 0, 1)])[TopicPartition(TOPIC, 0, 1)].result(20)
+    gone = rejects.slice(0, 1).set_column(0, "_row_id", pa.array(["0:0"]))
+    columns = tuple(replace(each, type="string") if each.name == "quantity" else each for each in contract.columns)
+    mended = consumer(topic, replace(contract, columns=columns))
+
+    refused: list[pa.RecordBatch] = []
+    batches = list(mended.again(pa.concat_tables([gone, rejects]), refused.append))
+
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [(row["_row_id"], row["quantity"], row["kafka_key"]) for row in rows] == [
+        ("0:1", "many", "k"), ("0:4", "many", None),
+    ]  # fmt: skip
+    told = {row["_row_id"]: row["reason"] for batch in refused for row in batch.to_pylist()}
+    assert told.keys() == {"0:0", "0:3"}
+    assert told["0:0"] == f"topic {TOPIC} does not keep this message any more"
+
+
 def test_ranges_are_bounded_and_each_gives_exactly_its_messages(topic, contract):
     topic.produce([event(number) for number in range(2500)])
     extractor = consumer(topic, contract)

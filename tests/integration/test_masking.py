@@ -17,6 +17,7 @@ from tests.lake import Lake
 from headwater.contracts import Contracts
 from headwater.errors import MaskedOtherwise
 from headwater.run.events import Event, Refused
+from headwater.run.quarantine import Replay
 
 pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
 
@@ -222,6 +223,8 @@ def test_other_rules_are_refused_also_where_new_rows_came(lake: Lake, first: str
     lake.mask(then)
     lake.land("snowflake_customers", customer("C3", "2024-11-01 10:00"), until="2024-11-02")
 
+    with pytest.raises(MaskedOtherwise, match=f"silver.customers {told}"):
+        lake.build("customers", until="2024-11-02", replay=Replay())
     with pytest.raises(MaskedOtherwise, match=f"silver.customers {told}"):
         lake.build("customers", until="2024-11-02")
     lake.build("customers", until="2024-11-02", remask=True)

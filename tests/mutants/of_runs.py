@@ -5,19 +5,27 @@ from tests.mutants.mutant import of_file
 RUNS = [
     *of_file(
         "run/build.py",
-        ("no-parents", "{name: self._read(name) for name in parents if name in self._inputs}", "{}", "opportunities"),
-        ("built-once", "if head is not None and self._is_done(head):", "if head is not None:", "orders"),
-        (
-            "released-stay-refused",
-            'changed = before is None or before.metadata.get("digest") != digest',
-            "changed = before is None",
-            "orders",
-        ),
+        ("built-once", "if head is not None and self._is_done(head) and self.replay is None:", "if head:", "orders"),
         (
             "parents-are-no-inputs",
             "*(key.parent for key in self.contract.foreign_keys))",
             ")",
             "behavior",
+        ),
+        again=True,
+    ),
+    *of_file(
+        "run/reading.py",
+        ("no-parents", "{name: self.read(name) for name in parents if name in self.versions}", "{}", "opportunities"),
+        again=True,
+    ),
+    *of_file(
+        "run/refused.py",
+        (
+            "released-stay-refused",
+            'changed = before is None or before.metadata.get("digest") != digest',
+            "changed = before is None",
+            "orders",
         ),
         again=True,
     ),

@@ -17,6 +17,7 @@ from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailab
 from headwater.extract import EXTRACTORS, build
 from headwater.extract.base_extractor import CursorSpan, Pace, TimeWindow, credential, retried, scrubbed, utc, windows
 from headwater.extract.conform import BronzeShape
+from headwater.extract.from_text import typed
 from headwater.secrets import Secret
 
 T0 = datetime(2024, 11, 1, tzinfo=UTC)
@@ -113,6 +114,15 @@ def test_windows_touch_never_overlap_and_cover_the_whole_span(rows, oldest, leng
 def test_a_cursor_that_is_no_timestamp_is_refused_with_its_name():
     with pytest.raises(SourceRejected, match=r"RAW\.ORDERS\.SEQ orders the row versions and must be a timestamp"):
         CursorSpan.told("snowflake", "RAW.ORDERS.SEQ", (5, 1, 9))
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-11-01T00:00:00+00:00", "2024-11-01 02:00:00.0+02:00", "2024-10-31 19:00-05:00", "2024-11-01T00:00"]
+)
+def test_an_instant_that_is_told_as_text_may_tell_its_offset(text):
+    arrays, refused = typed([Column("at", "timestamp")], {"at": pa.array([text])})
+
+    assert (arrays["at"].to_pylist(), refused) == ([T0], {})
 
 
 def test_an_instant_without_a_zone_is_utc():

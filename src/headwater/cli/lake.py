@@ -35,13 +35,10 @@ def status(session: Session, as_json: bool) -> None:
     from headwater.observe.lake import statuses
 
     tables = statuses(lake_of(settings), contracts)
+    overdue = _overdue(session, at)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"lake": settings.lake, "at": at, "tables": [_document(each, at) for each in tables]},
-                default=json_value,
-            )
-        )
+        told = [_document(each, at) | {"overdue": overdue.get(f"quarantine.{each.table}", 0)} for each in tables]
+        click.echo(json.dumps({"lake": settings.lake, "at": at, "tables": told}, default=json_value))
         return
 
     from headwater.observe.tabular import aligned, span
@@ -63,8 +60,20 @@ def status(session: Session, as_json: bool) -> None:
     if drifted := [each for each in tables if each.drifted]:
         lines = [f"bronze.{each.table}: {', '.join(map(' '.join, each.drifted))}" for each in drifted]
         click.echo("\n".join(["", "Columns that sources have and contracts do not know:", *lines]))
+    if overdue:
+        lines = [f"{name}: {rows:,} rows" for name, rows in overdue.items()]
+        lines.append(f"to see them: {session.command} quarantine list{session.options}")
+        click.echo("\n".join(["", "Rows without their parent for longer than orphan_after:", *lines]))
     if unseen := _unseen(tables):
         click.echo("\n".join(["", "What is not seen as it is read:", *unseen]))
+
+
+def _overdue(session: Session, at: datetime) -> dict[str, int]:
+    """The rows of each quarantine that wait for their parent for longer than is expected."""
+    from headwater.cli.quarantine import refusals
+
+    children = [each for each in session.contracts.values() if each.layer == "silver" and each.foreign_keys]
+    return {each.table: each.all.overdue for each in refusals(session, children, at) if each.all.overdue}
 
 
 def _unseen(tables: "list[TableStatus]") -> list[str]:

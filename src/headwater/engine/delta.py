@@ -117,8 +117,8 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
             )
             return DeltaTable(place.uri, storage_options=place.log_options).version()
         refuse_what_is_done(handle, table, commit)
-        schema = handle.schema() if overwrite else _widened(handle, table)
-        wider = schema != handle.schema()
+        schema = _widened(handle, table)
+        wider = schema != handle.schema() and not overwrite
         handle.create_write_transaction(
             [*adds],
             "overwrite" if overwrite or wider else "append",

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from deltalake.table import TableMerger
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -159,10 +160,18 @@ class EmbeddedEngine:
     def insert(self, table: Table, rows: pa.Table, on: str) -> int:
         def inserted() -> int:
             handle = delta.existing(self._place(table), table)
-            merge = handle.merge(rows, f"t.{on} = s.{on}", "s", "t", streamed_exec=False)
+            merge = _merge(handle, rows, on)
             return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
 
         return self._alone(table, inserted)
+
+    def mark(self, table: Table, rows: pa.Table, on: str) -> int:
+        def marked() -> int:
+            merge = _merge(delta.existing(self._place(table), table), rows, on)
+            values = {name: f"s.{name}" for name in rows.schema.names if name != on}
+            return int(merge.when_matched_update(values).execute()["num_target_rows_updated"])
+
+        return self._alone(table, marked)
 
     def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int], commit: Commit) -> None:
         predicate = " AND ".join(f'"{name}" = {_literal(value)}' for name, value in where.items())
@@ -209,6 +218,11 @@ class EmbeddedEngine:
             return None
         where = ds.field(repeats.cursor) >= pa.scalar(repeats.instant) if isinstance(repeats, HeldSince) else None
         return self._stream(table, handle, [ROW_ID], where)
+
+
+def _merge(handle: DeltaTable, rows: pa.Table, on: str) -> TableMerger:
+    """A merge of rows into a table by one column; a table from before some of their columns gains these."""
+    return handle.merge(rows, f"t.{on} = s.{on}", "s", "t", merge_schema=True, streamed_exec=False)
 
 
 def _literal(value: str | int) -> str:

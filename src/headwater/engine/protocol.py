@@ -233,6 +233,10 @@ class Engine(Protocol):
         """Add the rows whose `on` the table lacks, and say how many there were."""
         ...
 
+    def mark(self, table: Table, rows: pa.Table, on: str) -> int:
+        """Give the table's rows whose `on` is among `rows` the other values of these, and say how many there were."""
+        ...
+
     def overwrite(self, table: Table, rows: pa.Table, where: Mapping[str, str | int], commit: Commit) -> None:
         """Put `rows` in the place of the table's rows that have these values; refuses as `append` does.
 

@@ -146,6 +146,18 @@ class Extractor(ABC):
             SourceRejected: it refused the login or the query, or lacks a column that the contract requires.
         """
 
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - for those that can
+        """Yield as rows, as `read` does, what was refused earlier and is a row by today's contract.
+
+        `rejects` has the columns of `REJECT_SCHEMA`. Those of which no row can be made go to `reject` under the same
+        `_row_id`, with the reason of now; each of them comes to one of the two.
+
+        Raises:
+            SourceUnavailable: the source did not answer.
+            SourceRejected: it refused the login, or can't give again what it gave.
+        """
+        raise SourceRejected(self.source, "its extractor reads nothing again that was refused")
+
     def sample(self, rows: int) -> pa.Table:  # noqa: ARG002 - for those that can
         """At most `rows` of its rows with every column that the source shows, in its own types or as text.
 

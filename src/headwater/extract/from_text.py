@@ -10,8 +10,8 @@ from headwater.contracts import Column
 from headwater.extract.base_extractor import REJECT_SCHEMA
 
 _WHOLE = r"^\+?(-?[0-9]+)(?:\.0*)?$"
-_WITHOUT_ZONE = r":\d\d(\.\d+)?$"
-_LACKS_ZONE = re.compile(r":\d\d(?:\.\d+)?$")
+_WITHOUT_ZONE = r"[T ]\d\d:\d\d(:\d\d(\.\d+)?)?$"
+_LACKS_ZONE = re.compile(_WITHOUT_ZONE)
 _TO_THE_MINUTE = len("2024-11-01 10:00")
 _SHOWN = 80
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from headwater.config import FxVendorSettings
 from headwater.contracts import Contract
 from headwater.errors import SourceRejected, SourceUnavailable
+from headwater.extract.again import from_records
 from headwater.extract.base_extractor import (
     Extractor,
     Partition,
@@ -105,6 +106,9 @@ class FXRatesExtractor(Extractor):
                     )
                 named.add(str(following))
                 page = self._page(client, {**span, "cursor": str(following)})
+
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:
+        return from_records(self._shape, rejects, reject)
 
     def sample(self, rows: int) -> pa.Table:
         """Rates from the beginning of the API's list, every value as the text that it was told as."""

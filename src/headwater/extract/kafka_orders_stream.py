@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from headwater.config import KafkaSettings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected
+from headwater.extract.again import FromPlaces
 from headwater.extract.base_extractor import (
     Extractor,
     OffsetRange,
@@ -39,6 +40,9 @@ TOPICS = {
 """The topic of each Bronze table."""
 
 _RANGE = 200_000
+
+_NEAR = 10_000
+"""So many messages between two that are wanted are sooner read than another place is found."""
 
 _OWN_COLUMNS = frozenset({"kafka_key", "kafka_partition", "kafka_offset", "kafka_timestamp", "kafka_headers"})
 
@@ -118,6 +122,22 @@ class KafkaConsumer(Extractor):
                     self._tell_drift(parsed, columns)
                     good = [messages[row] for row in parsed.rows]
                     yield self._batch(partition.partition, parsed, good, self._contract.column_names)
+
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:
+        """A message is read at its offset, while the topic keeps it."""
+        reread = FromPlaces(self, rejects, reject)
+        offsets: dict[int, list[int]] = {}
+        for row_id in rejects["_row_id"].to_pylist():
+            partition, _, offset = row_id.partition(":")
+            offsets.setdefault(int(partition), []).append(int(offset))
+        with self._connected() as connection:
+            marks = connection.watermarks()
+        for partition, told in sorted(offsets.items()):
+            low, high = marks.get(partition, (0, 0))
+            for first, last in _stretches([offset for offset in sorted(told) if low <= offset < high]):
+                wanted = {f"{partition}:{offset}" for offset in told if first <= offset <= last}
+                yield from reread.rows(OffsetRange(self._topic, partition, first, last + 1), wanted)
+        reread.gone(reread.left(), f"topic {self._topic} does not keep this message any more")
 
     def sample(self, rows: int) -> pa.Table:
         """The newest messages of each partition: the fields of their JSON as text, and where each message stands."""
@@ -208,6 +228,20 @@ class KafkaConsumer(Extractor):
                 self._idle.append(connection)
             else:
                 connection.close()
+
+
+def _stretches(offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and last of offsets, in order, that are better read in one go than one by one."""
+    first = last = None
+    for offset in offsets:
+        if first is None or last is None:
+            first = last = offset
+        elif offset - last > _NEAR:
+            yield first, last
+            first = offset
+        last = offset
+    if first is not None and last is not None:
+        yield first, last
 
 
 def _key(key: bytes | str | None) -> str | None:

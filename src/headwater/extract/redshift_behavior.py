@@ -20,6 +20,7 @@ import pyarrow as pa
 from headwater.config import RedshiftSettings
 from headwater.contracts import Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
+from headwater.extract.again import from_records
 from headwater.extract.base_extractor import (
     Answer,
     CursorSpan,
@@ -137,6 +138,9 @@ class RedshiftExtractor(Extractor):
                 batches = _in_batches(_as_they_come(declared), cursor.stream(chosen, bounds, size=_FETCH_ROWS))
                 while (batch := self._answered(connection, lambda: next(batches, None))) is not None:
                     yield self._shape.cast(batch, reject, declared=declared)
+
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:
+        return from_records(self._shape, rejects, reject)
 
     def sample(self, rows: int) -> pa.Table:
         """The columns as Redshift types them; what Arrow has no type for is text."""

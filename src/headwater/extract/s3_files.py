@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from headwater.config import AwsSettings, S3Settings
 from headwater.contracts import Column, Contract
 from headwater.errors import SourceRejected, SourceUnavailable
+from headwater.extract.again import FromPlaces
 from headwater.extract.base_extractor import (
     Extractor,
     Pace,
@@ -132,6 +133,23 @@ class S3FileExtractor(Extractor):
                     self._tell_drift(partition, chunk, columns, contract_file)
                     if chunk.lines:
                         yield self._batch(partition, chunk)
+
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:
+        """A record is read where it stands, with its file's header; not of a file that was replaced since."""
+        reread = FromPlaces(self, rejects, reject)
+        files = {(file.key, file.etag): file for file in self._listed()}
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for row_id in rejects["_row_id"].to_pylist():
+            key, etag, _ = row_id.rsplit(":", 2)
+            wanted.setdefault((key, etag), set()).add(row_id)
+        for (key, etag), row_ids in wanted.items():
+            if (file := files.get((key, etag))) is None:
+                place = f"s3://{self._settings.bucket}/{key}"
+                reread.gone(row_ids, f"{place} is gone or was replaced since; what is there now is read by itself")
+                continue
+            as_whole = f"{key}:{etag}:{WHOLE_FILE}"
+            yield from reread.rows(file, row_ids, whole=as_whole if as_whole in row_ids else None)
+        reread.gone(reread.left(), "its file has no such record")
 
     def sample(self, rows: int) -> pa.Table:
         """The first rows of the newest file, with the date of its folder; text, unless the file is Parquet."""

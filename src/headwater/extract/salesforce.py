@@ -18,6 +18,7 @@ import pyarrow.csv as pacsv
 from headwater.config import SalesforceSettings
 from headwater.contracts import Contract
 from headwater.errors import SourceRejected, SourceUnavailable
+from headwater.extract.again import from_records
 from headwater.extract.base_extractor import (
     CursorSpan,
     Extractor,
@@ -162,6 +163,9 @@ class SalesforceExtractor(Extractor):
                     rows = self._shape.cast(batch, reject, declared=query.declared)
                     if rows.num_rows:
                         yield rows
+
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:
+        return from_records(self._shape, rejects, reject)
 
     def sample(self, rows: int) -> pa.Table:
         """Every field that the app's user may see, as text; columns are named as Bronze names them."""

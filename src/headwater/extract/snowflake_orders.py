@@ -15,6 +15,7 @@ import pyarrow as pa
 from headwater.config import SnowflakeSettings
 from headwater.contracts import Contract
 from headwater.errors import SourceError, SourceRejected, SourceUnavailable
+from headwater.extract.again import from_records
 from headwater.extract.base_extractor import (
     Answer,
     CursorSpan,
@@ -133,6 +134,9 @@ class SnowflakeExtractor(Extractor):
                 raise SourceUnavailable(
                     self.source, f"{rows} of {cursor.rowcount} rows came while reading {self._place}", whole=False
                 )
+
+    def again(self, rejects: pa.Table, reject: Reject) -> Iterator[pa.RecordBatch]:
+        return from_records(self._shape, rejects, reject)
 
     def sample(self, rows: int) -> pa.Table:
         """The columns as Snowflake types them, their names in small letters."""

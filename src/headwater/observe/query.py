@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.contracts import Contracts
 from headwater.errors import HeadwaterError
@@ -52,8 +53,7 @@ class LakeQuery:
         present = {table.schema for table in self._handles}
         searched = [schema for schema in ("silver", "gold", "bronze", "main") if schema in present or schema == "main"]
         self._connection.execute(f"SET search_path = '{','.join(searched)}'")
-        self._connection.execute("SET enable_external_access = false")
-        self._connection.execute("SET lock_configuration = true")
+        _lock(self._connection)
 
     def tables(self) -> list[Listed]:
         """Every table that was written, with its rows."""
@@ -98,12 +98,7 @@ class LakeQuery:
         if missing := re.search(r"Table with name \"?([\w.]+)\"? does not exist", message):
             qualified = re.search(rf"[\w]+\.{re.escape(missing[1])}\b", sql)
             return self._no_table(qualified[0] if qualified else missing[1])
-        first = message.split("\n\nLINE", maxsplit=1)[0].split("\n")
-        if column := re.search(r'column "([^"]+)" not found', message):
-            candidates = re.findall(r'"([^"]+)"', next((line for line in first if "andidate" in line), ""))
-            near = difflib.get_close_matches(column[1], candidates, n=1, cutoff=0.5) or candidates[:1]
-            return f"no column {column[1]}" + (f"; did you mean {near[0]}?" if near else "")
-        return " ".join(line.strip() for line in first if line.strip())
+        return _explained(message)
 
     def _no_table(self, wanted: str) -> str:
         for table in self._tables:
@@ -111,6 +106,42 @@ class LakeQuery:
                 return f"{table.full_name} has not been written yet; a run writes it"
         near = _nearest(wanted, self._handles)
         return f"no table {wanted}" + (f"; did you mean {near}?" if near else "; `query` without SQL lists the tables")
+
+
+def holds(rows: pa.Table, where: str) -> pa.Array:
+    """For each of the rows whether a predicate in SQL holds; where it is null it does not.
+
+    The predicate sees these rows and nothing else, and stands alone: no statement is put together with it.
+
+    Raises:
+        QueryRefused: it is no predicate over the rows' columns.
+    """
+    numbered = rows.append_column("_number", pa.array(range(rows.num_rows), pa.int64()))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("refused", numbered)
+        _lock(connection)
+        try:
+            found = connection.view("refused").filter(where).select("_number").to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryRefused(f"--where {where}: {_explained(str(error))}") from error
+    return pc.is_in(numbered["_number"], found["_number"].combine_chunks()).combine_chunks()
+
+
+def _lock(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close files, extensions, settings and the network to whatever the connection is told from here on."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _explained(message: str) -> str:
+    """DuckDB's complaint in one sentence, with the nearest name of a column."""
+    first = message.split("\n\nLINE", maxsplit=1)[0].split("\n")
+    if column := re.search(r'column "([^"]+)" not found', message):
+        candidates = re.findall(r'"([^"]+)"', next((line for line in first if "andidate" in line), ""))
+        near = difflib.get_close_matches(column[1], candidates, n=1, cutoff=0.5) or candidates[:1]
+        return f"no column {column[1]}" + (f"; did you mean {near[0]}?" if near else "")
+    return " ".join(line.strip() for line in first if line.strip())
 
 
 def _nearest(wanted: str, tables: Sequence[LakeTable] | dict[LakeTable, Any]) -> str | None:

@@ -315,6 +315,8 @@ class Landing:
         for name, column in zip(LANDED.names[:3], self._landed(rejects.num_rows), strict=True):
             rejects = rejects.append_column(name, column)
         table = rejects_table(self.contract)
+        for each in table.schema.names[rejects.num_columns :]:
+            rejects = rejects.append_column(each, pa.nulls(rejects.num_rows))
         return self.context.engine.insert(table, rejects.cast(table.schema), on="_row_id")
 
     def _commit(self, found: _Read, txn: int, position: Position) -> int:

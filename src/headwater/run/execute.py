@@ -1,14 +1,11 @@
 """Runs a plan: every table as soon as those above it are done, a few at a time."""
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from graphlib import TopologicalSorter
-from typing import Any
 
 from headwater.config import Settings
 from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full
@@ -20,6 +17,7 @@ from headwater.run.bronze import Landing
 from headwater.run.build import Build
 from headwater.run.context import Context
 from headwater.run.cpu import CpuShares
+from headwater.run.entry import Entry, peak_rss_bytes
 from headwater.run.events import Observer, RaceLost, RunFinished, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
 from headwater.run.plan import Plan, everything_below, planned
@@ -51,33 +49,20 @@ def execute(
     with opened(settings, at, observers) as shared:
         context = replace(shared, masking=load_masking(settings, shared.contracts), remask=remask)
         plan = planned(settings, context.contracts, context.functions, select)
-        begun = _begun(context, plan)
         context.emit(RunStarted(context.run_id, context.at, plan.tables()))
-        context.state.record_run(context.run_id, begun)
-        reports = _Steps(context, plan).run()
-    report = RunReport(context.run_id, context.at, reports, time.monotonic() - started, _peak_rss_bytes())
-    ended = {"seconds": report.seconds, "peak_rss_bytes": report.peak_rss_bytes, "exit_code": report.exit_code}
-    context.state.record_run(context.run_id, begun | ended)
+        entry = Entry(context, plan.tables())
+        reports = _Steps(context, plan, entry).run()
+    report = RunReport(context.run_id, context.at, reports, time.monotonic() - started, peak_rss_bytes())
+    entry.ended(report.exit_code)
     context.emit(RunFinished(report))
     return report
-
-
-def _begun(context: Context, plan: Plan) -> dict[str, Any]:
-    """What the ledger says of a run from its beginning on."""
-    return {
-        "at": context.at.isoformat(),
-        "began": context.began.isoformat(),
-        "holder": asdict(context.holder),
-        "tables": plan.tables(),
-        "lake": context.settings.lake,
-    }
 
 
 class _Steps:
     """The steps of one run, in the order that the plan's edges allow."""
 
-    def __init__(self, context: Context, plan: Plan) -> None:
-        self._context, self._plan = context, plan
+    def __init__(self, context: Context, plan: Plan, entry: Entry) -> None:
+        self._context, self._plan, self._entry = context, plan, entry
         self._reports: dict[str, TableReport] = {}
         self._cpu = CpuShares()
 
@@ -104,7 +89,7 @@ class _Steps:
         with self._cpu.working(name):
             report = self._worked_on(name)
         report = replace(report, seconds=time.monotonic() - started, cpu_seconds=self._cpu.of(name))
-        self._context.state.record_step(self._context.run_id, name, asdict(report))
+        self._entry.step(report)
         return report
 
     def _worked_on(self, name: str) -> TableReport:
@@ -179,8 +164,3 @@ class _Steps:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0][:300]
-
-
-def _peak_rss_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

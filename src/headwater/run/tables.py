@@ -17,11 +17,19 @@ LANDED = pa.schema(
 INGEST_DATE = "_ingest_date"
 """The partition of Bronze: the UTC day of `_ingest_ts`."""
 
-QUARANTINE = pa.schema(
+_DISCARDED = pa.schema([("discarded_at", _TIMESTAMP), ("discarded_by", pa.string()), ("discarded_why", pa.string())])
+"""When, by whom and why a row was given up; it stays where it is, and is not tried again."""
+
+REPLAYED = pa.schema([("replays", pa.int64()), ("tried_at", _TIMESTAMP), ("landed_at", _TIMESTAMP)])
+"""How often a reject was replayed, when that was last, and when it landed; null until it did."""
+
+_RULES = pa.list_(pa.field("element", pa.string()))
+
+REFUSED = pa.schema(
     [
         ("_row_id", pa.string()),
         ("input", pa.string()),
-        ("rules", pa.list_(pa.field("element", pa.string()))),
+        ("rules", _RULES),
         ("reason", pa.string()),
         ("key", pa.string()),
         ("raw", pa.string()),
@@ -30,6 +38,20 @@ QUARANTINE = pa.schema(
     ]
 )
 """A refused row version: the rules it broke, in names and in words, and the Bronze record as JSON."""
+
+QUARANTINE = pa.schema(
+    [
+        *REFUSED,
+        ("refused_at", _TIMESTAMP),
+        ("refused_run_id", pa.string()),
+        ("rules_before", _RULES),
+        ("replays", pa.int64()),
+        ("tried_at", _TIMESTAMP),
+        *_DISCARDED,
+    ]
+)
+"""A refused row version with its history: when and by which run it was first refused, the rules it broke before those
+that it breaks now (null if there were no others), how often it was replayed by hand and when that was last."""
 
 
 def lake_table(contract: Contract) -> Table:
@@ -42,7 +64,8 @@ def lake_table(contract: Contract) -> Table:
 
 def rejects_table(contract: Contract) -> Table:
     """What a Bronze table's source sent and no row could be made of."""
-    fields = [*REJECT_SCHEMA, *(field for field in LANDED if field.name not in REJECT_SCHEMA.names)]
+    landed = (field for field in LANDED if field.name not in REJECT_SCHEMA.names)
+    fields = [*REJECT_SCHEMA, *landed, *REPLAYED, *_DISCARDED]
     return Table(
         f"rejects.{contract.name}",
         f"rejects/{contract.name}",
