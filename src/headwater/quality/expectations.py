@@ -6,7 +6,7 @@ Only `questions.py` imports it, in a thread, while data is still being extracted
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -15,16 +15,8 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is importe
 import great_expectations as gx
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.data_context.types.base import ProgressBarsConfig
-from great_expectations.execution_engine.execution_engine import ExecutionEngine
-from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
-from great_expectations.expectations.core.expect_column_proportion_of_non_null_values_to_be_between import (
-    ExpectColumnProportionOfNonNullValuesToBeBetween,
-)
-from great_expectations.expectations.core.expect_table_row_count_to_be_between import ExpectTableRowCountToBeBetween
-from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
-from great_expectations.expectations.expectation import Expectation
 
-_MANY = 2**62
+from headwater.quality.measures import ExpectMeasure
 
 
 @dataclass(frozen=True)
@@ -32,31 +24,17 @@ class Question:
     """What is asked of a candidate: `expectation` by the name it is answered under."""
 
     rule: str
-    expectation: Expectation
+    expectation: ExpectMeasure
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`error` says why a question was not answered."""
+    """`error` says why a question was not answered; `details` is what else was seen, for people."""
 
     success: bool
     observed: float | None
     error: str | None = None
-
-
-class ExpectNoRows(UnexpectedRowsExpectation):
-    """That a query over the candidate finds nothing. It counts what it finds and, unlike its parent, fetches none."""
-
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("unexpected_rows_query.row_count",)
-
-    def _validate(
-        self,
-        metrics: dict[str, Any],
-        runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002 - the parent's signature
-        execution_engine: ExecutionEngine[Any] | None = None,  # noqa: ARG002 - the parent's signature
-    ) -> dict[str, Any]:
-        found = metrics["unexpected_rows_query.row_count"]
-        return {"success": found == 0, "result": {"observed_value": found}}
+    details: Any = None
 
 
 class Suites:
@@ -73,11 +51,16 @@ class Suites:
 
     def answers(self, table: str, candidate: DataFrame, questions: list[Question]) -> dict[str, Answer]:
         """The answer to each question that Great Expectations evaluated, by its rule."""
-        expectations = [question.expectation for question in questions]
+        expectations = [_named(question) for question in questions]
         suite = gx.ExpectationSuite(name=table, expectations=expectations)
         batch = self._batch.get_batch({"dataframe": candidate})
         validated = batch.validate(suite, result_format="BASIC")
         return {_rule(result): _answer(result) for result in validated.results}
+
+
+def _named(question: Question) -> ExpectMeasure:
+    question.expectation.meta = {"rule": question.rule}
+    return question.expectation
 
 
 def _rule(result: Any) -> str:
@@ -87,8 +70,9 @@ def _rule(result: Any) -> str:
 def _answer(result: Any) -> Answer:
     if error := _error(result.exception_info):
         return Answer(success=False, observed=None, error=error)
-    observed = (result.result or {}).get("observed_value")
-    return Answer(bool(result.success), None if observed is None else float(observed))
+    told = result.result or {}
+    observed = told.get("observed_value")
+    return Answer(bool(result.success), None if observed is None else float(observed), details=told.get("details"))
 
 
 def _error(told: Mapping[str, Any]) -> str | None:
@@ -96,32 +80,3 @@ def _error(told: Mapping[str, Any]) -> str | None:
     reports = [told] if "raised_exception" in told else list(told.values())
     raised = [report for report in reports if report.get("raised_exception")]
     return str(raised[0].get("exception_message")) if raised else None
-
-
-def no_nulls(rule: str, column: str) -> Question:
-    """Every row has a value; observed is the share that has."""
-    return at_least(rule, column, 1.0)
-
-
-def at_least(rule: str, column: str, share: float) -> Question:
-    """At least this share of the rows has a value."""
-    return Question(
-        rule,
-        ExpectColumnProportionOfNonNullValuesToBeBetween(
-            column=column, min_value=share, max_value=1.0, meta={"rule": rule}
-        ),
-    )
-
-
-def rows_between(rule: str, least: int, most: int | None) -> Question:
-    limit = _MANY if most is None else most
-    return Question(rule, ExpectTableRowCountToBeBetween(min_value=least, max_value=limit, meta={"rule": rule}))
-
-
-def smallest_at_most(rule: str, column: str, limit: float) -> Question:
-    return Question(rule, ExpectColumnMinToBeBetween(column=column, max_value=limit, meta={"rule": rule}))
-
-
-def no_rows(rule: str, query: str) -> Question:
-    """`{batch}` in the query stands for the candidate; observed is the number of rows that it finds."""
-    return Question(rule, ExpectNoRows(unexpected_rows_query=query, meta={"rule": rule}))
