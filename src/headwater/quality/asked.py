@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headwater.quality.limits import Severity
+from headwater.quality.blocks import Severity
 from headwater.quality.measures import ExpectMeasure
 
 

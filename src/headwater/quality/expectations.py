@@ -29,12 +29,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """`error` says why a question was not answered; `details` is what else was seen, for people."""
+    """`error` says why a question was not answered; `said` is what the number does not say.
+
+    Without a number, `said` tells why nothing was judged. `found` is what a number was made of.
+    """
 
     success: bool
     observed: float | None
     error: str | None = None
-    details: Any = None
+    said: str | None = None
+    found: Any = None
 
 
 class Suites:
@@ -72,7 +76,9 @@ def _answer(result: Any) -> Answer:
         return Answer(success=False, observed=None, error=error)
     told = result.result or {}
     observed = told.get("observed_value")
-    return Answer(bool(result.success), None if observed is None else float(observed), details=told.get("details"))
+    details = told.get("details") or {}
+    number = None if observed is None else float(observed)
+    return Answer(bool(result.success), number, said=details.get("said"), found=details.get("found"))
 
 
 def _error(told: Mapping[str, Any]) -> str | None:

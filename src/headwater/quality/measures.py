@@ -4,7 +4,9 @@ Whatever is an aggregate of the rows is measured in one pass with all others of 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, ClassVar, Final
 
 from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.core.metric_function_types import MetricPartialFunctionTypes
@@ -16,7 +18,12 @@ from great_expectations.expectations.metrics.table_metric_provider import TableM
 from pyspark.sql import Column as Expression
 from pyspark.sql import functions as F
 
-_VIEW = "gate_candidate"
+from headwater.quality import days, histogram
+from headwater.quality.blocks import Outliers
+
+CANDIDATE: Final = "candidate"
+"""The view of the candidate, which whoever asks has made; in queries `{batch}` stands for it."""
+_NONE_NEW: Final = "there are no new rows"
 
 
 class Aggregate(TableMetricProvider):
@@ -40,7 +47,7 @@ class Aggregate(TableMetricProvider):
 
 
 class Found(TableMetricProvider):
-    """The rows of an SQL query in which `{batch}` stands for the candidate. They are few."""
+    """The rows of an SQL query over the candidate. They are few."""
 
     metric_name = "headwater.found"
     value_keys = ("query",)
@@ -49,11 +56,10 @@ class Found(TableMetricProvider):
     def _spark(
         cls,  # noqa: N805 - as Great Expectations calls it
         execution_engine: SparkDFExecutionEngine,
-        metric_domain_kwargs: dict[str, Any],
         metric_value_kwargs: dict[str, Any],
         **_: Any,
     ) -> list[list[Any]]:
-        return _found(execution_engine, metric_domain_kwargs, metric_value_kwargs["query"])
+        return _found(execution_engine, metric_value_kwargs["query"])
 
 
 class Recounted(TableMetricProvider):
@@ -66,20 +72,15 @@ class Recounted(TableMetricProvider):
     def _spark(
         cls,  # noqa: N805 - as Great Expectations calls it
         execution_engine: SparkDFExecutionEngine,
-        metric_domain_kwargs: dict[str, Any],
         metric_value_kwargs: dict[str, Any],
         **_: Any,
     ) -> list[list[Any]]:
-        found = _found(execution_engine, metric_domain_kwargs, metric_value_kwargs["query"])
-        return (
-            found if found == [[0]] else _found(execution_engine, metric_domain_kwargs, metric_value_kwargs["exactly"])
-        )
+        found = _found(execution_engine, metric_value_kwargs["query"])
+        return found if found == [[0]] else _found(execution_engine, metric_value_kwargs["exactly"])
 
 
-def _found(engine: SparkDFExecutionEngine, domain: dict[str, Any], query: str) -> list[list[Any]]:
-    rows, _, _ = engine.get_compute_domain(domain, domain_type=MetricDomainTypes.TABLE)
-    rows.createOrReplaceTempView(_VIEW)
-    found = engine.spark.sql(query.replace("{batch}", _VIEW)).toArrow()
+def _found(engine: SparkDFExecutionEngine, query: str) -> list[list[Any]]:
+    found = engine.spark.sql(query.replace("{batch}", CANDIDATE)).toArrow()
     return [list(row) for row in zip(*(column.to_pylist() for column in found.columns), strict=True)]
 
 
@@ -97,14 +98,31 @@ class ExpectMeasure(BatchExpectation):
         runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002 - the parent's signature
         execution_engine: ExecutionEngine[Any] | None = None,  # noqa: ARG002 - the parent's signature
     ) -> dict[str, Any]:
-        observed, details = self._measured(metrics)
-        above = observed is not None and (self.min_value is None or observed >= self.min_value)
-        below = observed is not None and (self.max_value is None or observed <= self.max_value)
-        return {"success": above and below, "result": {"observed_value": observed, "details": details}}
+        measured = self._measured(metrics)
+        result = {"observed_value": measured.observed, "details": {"said": measured.said, "found": measured.found}}
+        return {"success": self._holds(measured), "result": result}
 
-    def _measured(self, metrics: Mapping[str, Any]) -> tuple[float | None, Any]:
-        """The number, None if there is none; and what else people should know."""
+    def _holds(self, measured: "Measured") -> bool:
+        if measured.observed is None:
+            return measured.said is not None
+        above = self.min_value is None or measured.observed >= self.min_value
+        return above and (self.max_value is None or measured.observed <= self.max_value)
+
+    def _measured(self, metrics: Mapping[str, Any]) -> "Measured":
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number, and what is to say of it where the number does not say it all.
+
+    Without a number `said` tells why there is nothing to judge, or else what was asked was not measured. `found` is what
+    the number was made of, where somebody wants to keep it.
+    """
+
+    observed: float | None
+    said: str | None = None
+    found: Any = None
 
 
 class ExpectAggregate(ExpectMeasure):
@@ -115,8 +133,8 @@ class ExpectAggregate(ExpectMeasure):
     metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.aggregate",)
     success_keys: ClassVar[tuple[str, ...]] = ("aggregate", "min_value", "max_value")
 
-    def _measured(self, metrics: Mapping[str, Any]) -> tuple[float | None, Any]:
-        return metrics["headwater.aggregate"], None
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        return Measured(metrics["headwater.aggregate"])
 
 
 class ExpectValue(ExpectMeasure):
@@ -127,8 +145,8 @@ class ExpectValue(ExpectMeasure):
     metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.found",)
     success_keys: ClassVar[tuple[str, ...]] = ("query", "min_value", "max_value")
 
-    def _measured(self, metrics: Mapping[str, Any]) -> tuple[float | None, Any]:
-        return _only_value(metrics["headwater.found"]), None
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        return Measured(_only_value(metrics["headwater.found"]))
 
 
 class ExpectRecounted(ExpectMeasure):
@@ -140,8 +158,95 @@ class ExpectRecounted(ExpectMeasure):
     metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.recounted",)
     success_keys: ClassVar[tuple[str, ...]] = ("query", "exactly", "min_value", "max_value")
 
-    def _measured(self, metrics: Mapping[str, Any]) -> tuple[float | None, Any]:
-        return _only_value(metrics["headwater.recounted"]), None
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        return Measured(_only_value(metrics["headwater.recounted"]))
+
+
+class ExpectShare(ExpectMeasure):
+    """Bounds a share of the rows that a query counted in its first column; `position` is the column that counts it."""
+
+    query: str
+    position: int
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.found",)
+    success_keys: ClassVar[tuple[str, ...]] = ("query", "position", "min_value", "max_value")
+
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        [[of, *counts]] = metrics["headwater.found"]
+        return Measured(counts[self.position] / of) if of else Measured(None, _NONE_NEW)
+
+
+class ExpectUsualDays(ExpectMeasure):
+    """Bounds the rows of each business day in times of the usual ones; the query finds days and their rows.
+
+    `instead` says why none is judged.
+    """
+
+    query: str
+    days: list[str]
+    usual: dict[str, Any]
+    instead: str | None = None
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.found",)
+    success_keys: ClassVar[tuple[str, ...]] = ("query", "days", "usual", "instead", "min_value", "max_value")
+
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        if self.instead is not None:
+            return Measured(None, self.instead)
+        counts = {date.fromisoformat(day): rows for day, rows in metrics["headwater.found"]}
+        return Measured(*days.judged(days.Usual.of(self.usual), list(map(date.fromisoformat, self.days)), counts))
+
+
+class ExpectFewOutliers(ExpectMeasure):
+    """Bounds the share of outliers; the query finds groups, bins of numbers and their rows."""
+
+    query: str
+    how: dict[str, Any]
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.found",)
+    success_keys: ClassVar[tuple[str, ...]] = ("query", "how", "min_value", "max_value")
+
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        groups: dict[str | None, dict[int, int]] = {}
+        for group, of, count, _ in metrics["headwater.found"]:
+            if of is not None:
+                groups.setdefault(group, {})[of] = count
+        how = Outliers(**self.how)
+        found = [histogram.outlying(group, bins, how) for group, bins in groups.items()]
+        rows = sum(each.of for each in found)
+        if not rows:
+            return Measured(None, "there are no new values")
+        worst = max(found, key=lambda each: (each.outliers, str(each.group)))
+        outliers = sum(each.outliers for each in found)
+        where = f" of {how.per} {worst.group}" if how.per else ""
+        most = f", most{where} below {worst.low:.4g} or above {worst.high:.4g}" if outliers else ""
+        return Measured(outliers / rows, f"{outliers} of {rows} new values are outliers{most}")
+
+
+class ExpectNoDrift(ExpectMeasure):
+    """Bounds how far a column's distribution is from the one `before`; the query finds groups, bins, their rows and all."""
+
+    query: str
+    before: list[list[Any]] | None = None
+    enough: int
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("headwater.found",)
+    success_keys: ClassVar[tuple[str, ...]] = ("query", "before", "enough", "min_value", "max_value")
+
+    def _measured(self, metrics: Mapping[str, Any]) -> Measured:
+        found = metrics["headwater.found"]
+        rows = found[0][3] if found else 0
+        bins: dict[histogram.Bin, int] = {}
+        for _, of, count, _ in found:
+            bins[of] = bins.get(of, 0) + count
+        if rest := rows - sum(bins.values()):
+            bins[histogram.OTHERS] = bins.get(histogram.OTHERS, 0) + rest
+        kept = histogram.as_pairs(bins)
+        if self.before is None:
+            return Measured(None, "no profile yet: this version is the first to have one", kept)
+        if rows < self.enough:
+            return Measured(None, f"not judged: of {rows} new rows chance would decide, {self.enough} are enough", kept)
+        return Measured(histogram.psi(histogram.from_pairs(self.before), bins), None, kept)
 
 
 def _only_value(rows: list[list[Any]]) -> float | None:

@@ -7,7 +7,8 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from itertools import starmap
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -15,11 +16,12 @@ from pyspark.sql import functions as F
 from headwater.contracts import Contract
 from headwater.contracts.contract import Conservation
 from headwater.quality.asked import Asked, percent, quoted, share_of
+from headwater.quality.blocks import PRICED, SqlExpectation
 from headwater.quality.expectations import Answer, Question, Suites
 from headwater.quality.freshness import RULE, freshness_check
-from headwater.quality.limits import PRICED
-from headwater.quality.measures import ExpectAggregate, ExpectRecounted, ExpectValue
+from headwater.quality.measures import CANDIDATE, ExpectAggregate, ExpectRecounted, ExpectValue
 from headwater.quality.rules import in_words, value_rules, values_broken
+from headwater.quality.unusual import DRIFT, asked_of_days, asked_of_new_rows, profiles
 from headwater.quality.verdict import Candidate, Check, first_line, unjudged
 
 _AGE: Final = "_age_s"
@@ -34,22 +36,25 @@ class Questioner:
         self._session = session
         self._suites = Suites(session)
 
-    def checks(self, candidate: Candidate) -> list[Check]:
-        """One check for each question, answered or not."""
-        views, asked = _asked(candidate)
+    def checks(self, candidate: Candidate) -> tuple[list[Check], dict[str, Any]]:
+        """One check for each question, answered or not; and the profiles to keep with the candidate's version."""
+        frame = _asked_about(candidate)
+        views, asked = _asked(candidate, frame.count())
+        views[CANDIDATE] = frame
         try:
             for name, parent in views.items():
                 parent.createOrReplaceTempView(name)
             questions = [Question(each.rule, each.expectation) for each in asked]
-            answers = self._suites.answers(candidate.contract.table, _narrow(candidate), questions)
+            answers = self._suites.answers(candidate.contract.table, frame, questions)
         finally:
             for name in views:
                 self._session.catalog.dropTempView(name)
         rows = answers["volume"].observed if "volume" in answers else None
-        return [_check(each, answers.get(each.rule), rows) for each in asked]
+        found = {rule.removesuffix(DRIFT): each.found for rule, each in answers.items() if rule.endswith(DRIFT)}
+        return [_check(each, answers.get(each.rule), rows) for each in asked], profiles(candidate, found)
 
 
-def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[Asked]]:
+def _asked(candidate: Candidate, rows: int) -> tuple[dict[str, DataFrame], list[Asked]]:
     """Every question to the candidate, and the views that their queries name."""
     contract = candidate.contract
     asked = [_uniqueness("key:unique", contract.key)] if contract.key else []
@@ -65,7 +70,9 @@ def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[Asked]]:
     if contract.conserved:
         views |= candidate.inputs
         asked += [_conservation(each) for each in contract.conserved]
-    return views, [*asked, *_volume(candidate), *_freshness(candidate), *_pricing(candidate)]
+    asked += [*_volume(candidate), *asked_of_days(candidate), *_freshness(candidate), *_pricing(candidate)]
+    asked += [*asked_of_new_rows(candidate, rows), *starmap(_expectation, candidate.limits.expectations.items())]
+    return views, asked
 
 
 def _uniqueness(rule: str, columns: Sequence[str]) -> Asked:
@@ -207,28 +214,33 @@ def _pricing(candidate: Candidate) -> list[Asked]:
     ]
 
 
-def _narrow(candidate: Candidate) -> DataFrame:
-    """The columns that are asked about, and the age of each row where freshness is."""
+def _expectation(name: str, told: SqlExpectation) -> Asked:
+    described = f" ({told.description})" if told.description else ""
+    return Asked(
+        f"expectation:{name}",
+        ExpectValue(query=f"SELECT * FROM (\n{told.query}\n)", max_value=told.max_rows),  # noqa: S608 - the operator's own
+        told.severity,
+        f"at most {told.max_rows} rows",
+        lambda found: f"{found:g} bad rows{described}; limit {told.max_rows}",
+        of_rows=False,
+    )
+
+
+def _asked_about(candidate: Candidate) -> DataFrame:
+    """The candidate as queries see it: its columns, what a Gold row breaks, and the age of each row if that is asked."""
     contract, limits = candidate.contract, candidate.limits
-    names = {column.name for column in contract.columns if column.required}
-    names |= {*contract.key, *(foreign_key.column for foreign_key in contract.foreign_keys)}
-    names |= {column.name for column in contract.columns if column.unique}
-    names |= {PRICED} if limits.unpriced else set()
-    dated = None if limits.freshness is None else limits.freshness.column or contract.cursor
-    names |= {dated} if dated else set()
-    names |= set(contract.column_names) if contract.conserved else set()
-    if missing := sorted(names - set(candidate.rows.columns)):
+    if missing := sorted(set(contract.column_names) - set(candidate.rows.columns)):
         raise ValueError(f"the candidate lacks {', '.join(missing)}")
-    columns = [F.col(name) for name in contract.column_names if name in names]
+    columns = [F.col(name) for name in contract.column_names]
     if contract.layer == "gold":
         broken = values_broken(candidate.rows, contract)
         columns += [condition.alias(_BROKEN + rule.name) for rule, condition in broken.items()]
-    if dated:
+    if limits.freshness is not None and (dated := limits.freshness.column or contract.cursor):
         at = F.lit((candidate.at - _EPOCH) // timedelta(microseconds=1))
         told = F.unix_micros(F.col(dated).cast("timestamp"))
         # A row of the year 2100 would make a source that fell silent look fresh for ever: what lies ahead has no age.
         columns.append(F.when(told <= at, (at - told) / F.lit(1e6)).alias(_AGE))
-    return candidate.rows.select(*(columns or [F.col(contract.column_names[0])]))
+    return candidate.rows.select(*columns)
 
 
 def _check(asked: Asked, answer: Answer | None, rows: float | None) -> Check:
@@ -237,6 +249,7 @@ def _check(asked: Asked, answer: Answer | None, rows: float | None) -> Check:
         return unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
     if rows == 0 and asked.of_rows:
         return Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
-    if answer.observed is None:
+    if answer.observed is None and answer.said is None:
         return unjudged(rule, "nothing could be observed", asked.limit)
-    return Check(rule, asked.severity, answer.observed, asked.limit, answer.success, asked.say(answer.observed))
+    said = answer.said or asked.say(answer.observed or 0.0)
+    return Check(rule, asked.severity, answer.observed, asked.limit, answer.success, said)

@@ -25,6 +25,7 @@ from headwater.quality.shares import BatchShares
 from headwater.quality.typed import RAW, VERSION_COLUMNS, typed
 from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.context import Context
+from headwater.run.covered import READ_UNTIL, covered
 from headwater.run.events import Committed, Committing, Judged, Judging, Refused, Refusing
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.masked import check_inputs, masks_differ
@@ -357,6 +358,7 @@ class Build:
         context, name = self.context, self.contract.name
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
+        covers = covered(context, self.function, head)
         verdict = context.gate.judge(
             Candidate(
                 contract=self.contract,
@@ -367,6 +369,8 @@ class Build:
                 inputs={name: self._read(name) for name in self.function.inputs} if self.contract.conserved else {},
                 batch=batch,
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
+                covers=covers,
+                profiles=head.metadata.get("profiles", {}) if head else {},
             )
         )
         context.emit(Judged(name, verdict.success, tuple(check.rule for check in verdict.failed)))
@@ -382,6 +386,8 @@ class Build:
             "verdict": "warned" if verdict.warnings else "passed",
             "newest": self._newest(verdict),
             "masking": context.masking.record(name),
+            READ_UNTIL: covers.until.isoformat(),
+            "profiles": verdict.profiles,
         }
         context.leases.check(name)
         context.emit(Committing(name, txn))
