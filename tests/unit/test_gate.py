@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -354,6 +356,19 @@ def test_what_looks_unusual_is_told_and_committed(spark: SparkSession, gate: Gat
     assert verdict.success
     assert [check.rule for check in verdict.warnings] == [rule]
     assert verdict.warnings[0].detail.startswith(said)
+
+
+def test_rows_of_a_file_that_are_alike_but_for_the_key_are_counted(
+    spark: SparkSession, gate: Gate, tmp_path: Path
+) -> None:
+    alike = [{**MANY[1], "sale_id": f"N{number}"} for number in range(12)]
+    pq.write_table(pa.Table.from_pylist(alike, schema=SALES.arrow_schema), tmp_path / "alike.parquet")
+    frame = spark.read.parquet(str(tmp_path / "alike.parquet"))
+
+    verdict = gate.judge(candidate(spark, frame, limits=WARNINGS, batch=None, standing_rows=None))
+
+    assert verdict.success, verdict.why
+    assert [(check.rule, check.observed) for check in verdict.warnings] == [("near_duplicates", pytest.approx(11 / 12))]
 
 
 @pytest.mark.parametrize("rule", UNUSUAL)

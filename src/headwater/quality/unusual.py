@@ -132,7 +132,9 @@ def _near_duplicates(candidate: Candidate, rows: int) -> list[Asked]:
     compared = [name for name in contract.column_names if name not in {*contract.key, *near.ignore}]
     # A sample of contents, not of rows: all rows of a content are in it or none, so its share is that of the whole.
     parts = 1 << max(0, (rows // _COMPARED).bit_length())
-    content = f"xxhash64({', '.join(map(quoted, compared))})"
+    # Sail (0.7.2) panics on a hash whose columns have one value each in a file. A key has several; only its null is hashed.
+    varying = [f"nullif({quoted(name)}, {quoted(name)})" for name in contract.key]
+    content = f"xxhash64({', '.join([*map(quoted, compared), *varying])})"
     kept = f"(SELECT {content} AS content FROM {{batch}} WHERE {_new(candidate)})"  # noqa: S608 - as above
     groups = f"(SELECT count(1) AS alike FROM {kept} WHERE content & {parts - 1} = 0 GROUP BY content)"  # noqa: S608 - as above
     query = f"SELECT coalesce(sum(alike), 0), coalesce(sum(alike - 1), 0) FROM {groups}"  # noqa: S608 - as above
