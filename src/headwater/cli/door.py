@@ -16,6 +16,7 @@ from headwater.cli.contract import contract
 from headwater.cli.describe import describe
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
+from headwater.cli.quality import quality
 from headwater.cli.reconcile import reconcile
 from headwater.cli.run import run
 from headwater.cli.runs import runs
@@ -51,7 +52,7 @@ def headwater() -> None:
 
 
 for command in (
-    *(run, status, describe, query, runs, watermark, reconcile, vacuum, contract),
+    *(run, status, describe, query, quality, runs, watermark, reconcile, vacuum, contract),
     *(check, doctor, config, sandbox),
 ):
     headwater.add_command(command)

@@ -3,9 +3,10 @@
 Only `questions.py` imports it, in a thread, while data is still being extracted.
 """
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +17,22 @@ import great_expectations as gx
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
+from headwater.masking.embedded import without_contacts_in
 from headwater.quality.measures import ExpectMeasure
+
+_LISTS = frozenset(
+    {
+        "partial_unexpected_list",
+        "partial_unexpected_counts",
+        "partial_unexpected_index_list",
+        "unexpected_list",
+        "unexpected_index_list",
+        "unexpected_index_query",
+        "unexpected_rows",
+        "details",
+    }
+)
+"""Parts of a result that hold values of rows."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,8 @@ class Question:
 class Answer:
     """`error` says why a question was not answered; `said` is what the number does not say.
 
-    Without a number, `said` tells why nothing was judged. `found` is what a number was made of.
+    Without a number, `said` tells why nothing was judged. `found` is what a number was made of, and `validation` Great
+    Expectations' own result, as JSON.
     """
 
     success: bool
@@ -39,6 +56,7 @@ class Answer:
     error: str | None = None
     said: str | None = None
     found: Any = None
+    validation: str | None = None
 
 
 class Suites:
@@ -59,7 +77,7 @@ class Suites:
         suite = gx.ExpectationSuite(name=table, expectations=expectations)
         batch = self._batch.get_batch({"dataframe": candidate})
         validated = batch.validate(suite, result_format="BASIC")
-        return {_rule(result): _answer(result) for result in validated.results}
+        return {_rule(each): replace(_answer(each), validation=_validation(each)) for each in validated.results}
 
 
 def _named(question: Question) -> ExpectMeasure:
@@ -81,8 +99,20 @@ def _answer(result: Any) -> Answer:
     return Answer(bool(result.success), number, said=details.get("said"), found=details.get("found"))
 
 
+def _validation(result: Any) -> str:
+    """A validation result as JSON, without values of rows, which it may list, and without contacts in any message."""
+    told = result.to_json_dict()
+    told["result"] = {name: value for name, value in (told.get("result") or {}).items() if name not in _LISTS}
+    for report in _reports(told.get("exception_info") or {}):
+        report.pop("exception_traceback", None)
+    return without_contacts_in(json.dumps(told, sort_keys=True, ensure_ascii=False))
+
+
 def _error(told: Mapping[str, Any]) -> str | None:
     """The first exception in `exception_info`, which is one report or one report for each metric."""
-    reports = [told] if "raised_exception" in told else list(told.values())
-    raised = [report for report in reports if report.get("raised_exception")]
+    raised = [report for report in _reports(told) if report.get("raised_exception")]
     return str(raised[0].get("exception_message")) if raised else None
+
+
+def _reports(told: Mapping[str, Any]) -> list[Any]:
+    return [told] if "raised_exception" in told else list(told.values())

@@ -5,6 +5,7 @@ Only `gate.py` imports it, in a thread, while data is still being extracted.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import starmap
@@ -51,7 +52,9 @@ class Questioner:
                 self._session.catalog.dropTempView(name)
         rows = answers["volume"].observed if "volume" in answers else None
         found = {rule.removesuffix(DRIFT): each.found for rule, each in answers.items() if rule.endswith(DRIFT)}
-        return [_check(each, answers.get(each.rule), rows) for each in asked], profiles(candidate, found)
+        checks = [_check(each, answers.get(each.rule), rows) for each in asked]
+        said = {rule: answer.validation for rule, answer in answers.items()}
+        return [replace(check, validation=said.get(check.rule)) for check in checks], profiles(candidate, found)
 
 
 def _asked(candidate: Candidate, rows: int) -> tuple[dict[str, DataFrame], list[Asked]]:
