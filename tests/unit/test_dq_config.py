@@ -218,6 +218,10 @@ def test_without_a_share_for_a_rule_no_row_may_break_it(tmp_path: Path, contract
         ("tables: {silver.orders: {drift: {columns: [order_date]}}}", r"order_date is timestamp; only text, numbers"),
         ("tables: {silver.customers: {drift: {columns: [email]}}}", r"email is personal \(pii:email\), and a profile"),
         (
+            "tables: {silver.accounts: {outliers: {annual_revenue: {beyond: 3, max_share: 0, per: billing_city}}}}",
+            r"annual_revenue\.per: billing_city is personal \(pii:address\), and a group is told by its value",
+        ),
+        (
             "tables: {silver.orders: {expectations: {dear: {sql: 'SELECT :most', parameters: {mots: 3}}}}}",
             r"expectations\.dear\.sql: the parameter :most has no value; did you mean mots\?; add it to parameters",
         ),

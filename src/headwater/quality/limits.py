@@ -178,6 +178,7 @@ def _unknown_of_warnings(key: str, limits: TableLimits, contract: Contract) -> I
             yield f"{key}.outliers", f": {column} is {contract.column(column).type}; only numbers have outliers"
         if outliers.per is not None:
             yield from _column(f"{key}.outliers.{column}.per", outliers.per, contract)
+            yield from _personal(f"{key}.outliers.{column}.per", outliers.per, contract, "a group is told by its value")
     if limits.near_duplicates is not None:
         for column in limits.near_duplicates.ignore:
             yield from _column(f"{key}.near_duplicates.ignore", column, contract)
@@ -194,8 +195,13 @@ def _unprofiled(key: str, drift: Drift, contract: Contract) -> Iterator[Finding]
         column = contract.column(name)
         if not is_number(column.type) and column.type not in ("string", "boolean"):
             yield key, f": {name} is {column.type}; only text, numbers and booleans have profiles"
-        if (column.classification or "").startswith("pii:"):
-            yield key, f": {name} is personal ({column.classification}), and a profile keeps values; remove it"
+        yield from _personal(key, name, contract, "a profile keeps values")
+
+
+def _personal(key: str, name: str, contract: Contract, but: str) -> Iterator[Finding]:
+    classification = contract.column(name).classification or "" if name in contract.column_names else ""
+    if classification.startswith("pii:"):
+        yield key, f": {name} is personal ({classification}), and {but}; remove it"
 
 
 def _parameters(key: str, expectation: SqlExpectation) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from great_expectations.expectations.metrics.table_metric_provider import TableM
 from pyspark.sql import Column as Expression
 from pyspark.sql import functions as F
 
+from headwater.masking.embedded import without_contacts_in
 from headwater.quality import days, histogram
 from headwater.quality.blocks import Outliers
 
@@ -218,7 +219,7 @@ class ExpectFewOutliers(ExpectMeasure):
             return Measured(None, "there are no new values")
         worst = max(found, key=lambda each: (each.outliers, str(each.group)))
         outliers = sum(each.outliers for each in found)
-        where = f" of {how.per} {worst.group}" if how.per else ""
+        where = f" of {how.per} {without_contacts_in(str(worst.group))}" if how.per else ""
         most = f", most{where} below {worst.low:.4g} or above {worst.high:.4g}" if outliers else ""
         return Measured(outliers / rows, f"{outliers} of {rows} new values are outliers{most}")
 
@@ -237,7 +238,8 @@ class ExpectNoDrift(ExpectMeasure):
         found = metrics["headwater.found"]
         rows = found[0][3] if found else 0
         bins: dict[histogram.Bin, int] = {}
-        for _, of, count, _ in found:
+        for _, value, count, _ in found:
+            of = without_contacts_in(value) if isinstance(value, str) else value
             bins[of] = bins.get(of, 0) + count
         if rest := rows - sum(bins.values()):
             bins[histogram.OTHERS] = bins.get(histogram.OTHERS, 0) + rest

@@ -33,7 +33,7 @@ class Span:
     def why_not_daily(self) -> str | None:
         """Why days are not compared with those before, in words; None if they are."""
         if self.first is None:
-            return "a first load has no days before it; min_rows and max_rows hold"
+            return "no version before to compare days with (a first load); min_rows and max_rows hold"
         if self.last - self.first > HISTORY:
             return (
                 f"a backfill of {(self.last - self.first).days} days is not compared by day; min_rows and max_rows hold"
