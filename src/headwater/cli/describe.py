@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headwater.masking import Mask
     from headwater.observe.description import Description
-    from headwater.quality.limits import TableLimits
+    from headwater.quality.blocks import TableLimits
     from headwater.run.plan import Neighbours
 
 

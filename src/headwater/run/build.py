@@ -22,6 +22,7 @@ from headwater.quality.typed import VERSION_COLUMNS
 from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.came import CAME, balance, came
 from headwater.run.context import Context
+from headwater.run.covered import READ_UNTIL, covered
 from headwater.run.events import Committed, Committing, Judged, Judging
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.masked import check_inputs, masks_differ
@@ -232,6 +233,7 @@ class Build:
         context, name = self.context, self.contract.name
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
+        covers = covered(context, self.function, head)
         verdict = context.gate.judge(
             asked := Candidate(
                 contract=self.contract,
@@ -244,6 +246,8 @@ class Build:
                 else {},
                 batch=batch,
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
+                covers=covers,
+                profiles=head.metadata.get("profiles", {}) if head else {},
             )
         )
         verdict = sampled(context, verdict, asked, self._reading.computed if self.contract.layer == "silver" else None)
@@ -264,6 +268,8 @@ class Build:
             "newest": self._newest(verdict),
             "masking": context.masking.record(name),
             _UNJUDGED: self._unjudged,
+            READ_UNTIL: covers.until.isoformat(),
+            "profiles": verdict.profiles,
         }
         context.leases.check(name)
         context.emit(Committing(name, txn))
