@@ -14,6 +14,7 @@ import click
 
 from headwater.cli.contract import contract
 from headwater.cli.describe import describe
+from headwater.cli.forget import forget
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
 from headwater.cli.reconcile import reconcile
@@ -51,7 +52,7 @@ def headwater() -> None:
 
 
 for command in (
-    *(run, status, describe, query, runs, watermark, reconcile, vacuum, contract),
+    *(run, status, describe, query, runs, watermark, reconcile, vacuum, forget, contract),
     *(check, doctor, config, sandbox),
 ):
     headwater.add_command(command)

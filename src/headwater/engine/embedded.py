@@ -19,10 +19,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from headwater.engine import delta, leftovers
+from headwater.engine import delta, erasure, leftovers
 from headwater.engine.files import Files, files_below
 from headwater.engine.landing import ROW_ID, write_once
-from headwater.engine.protocol import Attempt, Commit, File, Head, Held, HeldSince, Repeats, Staged, Table
+from headwater.engine.protocol import Attempt, Commit, File, Found, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import LakeError
 from headwater.object_store import Place
 
@@ -103,6 +103,9 @@ class EmbeddedEngine:
             return self.read(table, None).drop(*table.partition_by)
         return self.session.read.parquet(*files)
 
+    def grew(self, table: Table, after: int, until: int) -> bool:
+        return erasure.grew(self._place(table), after, until)
+
     def land(
         self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats
     ) -> tuple[Staged, int]:
@@ -149,6 +152,23 @@ class EmbeddedEngine:
 
     def vacuum(self, table: Table, since: datetime, given_up: Callable[[File], bool], *, dry_run: bool) -> list[File]:
         return leftovers.vacuum(self._place(table), table, since, given_up, dry_run=dry_run)
+
+    def find(self, table: Table, look: Callable[[pa.RecordBatch], bool]) -> Found | None:
+        return erasure.found(self._place(table), table, look)
+
+    def rewrite(
+        self,
+        table: Table,
+        found: Found,
+        change: Callable[[pa.RecordBatch], pa.RecordBatch],
+        attempt: Attempt,
+        commit: Commit,
+    ) -> int:
+        staged = erasure.rewritten(self._place(table), table, found, change, attempt)
+        return erasure.swap(self._place(table), table, found, staged, commit)
+
+    def begin_anew(self, table: Table, given_up: Callable[[File], bool]) -> int:
+        return erasure.begin_anew(self._place(table), table, given_up)
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:
         return delta.put(self._place(table), table, staged, commit, overwrite=False)

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.contracts.contract import Conservation
+from headwater.contracts.contract import FORGOTTEN, Conservation
 from headwater.quality.expectations import (
     Answer,
     Question,
@@ -138,7 +138,8 @@ def _presence(column: str) -> _Asked:
 
 def _reference(column: str, parent: str, view: str) -> _Asked:
     name = _quoted(column)
-    children = f"SELECT DISTINCT {name} AS child FROM {{batch}} WHERE {name} IS NOT NULL"  # noqa: S608 - as above
+    given = f"{name} IS NOT NULL AND CAST({name} AS STRING) <> '{FORGOTTEN}'"
+    children = f"SELECT DISTINCT {name} AS child FROM {{batch}} WHERE {given}"  # noqa: S608 - as above
     query = f"SELECT child FROM ({children}) LEFT ANTI JOIN {view} ON known = child"  # noqa: S608 - as above
     return _Asked(
         no_rows(f"{column}:reference", query),
