@@ -17,8 +17,13 @@ import pyarrow.compute as pc
 from headwater.contracts.contract import FORGOTTEN
 from headwater.masking.embedded import BEFORE, GAP
 
+IDENTIFYING: Final = frozenset({"pii:email", "pii:phone"})
+"""Classifications of what belongs to one person alone."""
+
 _LEAST_DIGITS: Final = 7
 _PUT: Final = rf"\1{FORGOTTEN}\2"
+_PUT_QUOTED: Final = rf"\1\2{FORGOTTEN}\2\3"
+"""A number of JSON becomes a text, in the quotes that its field has."""
 _TWICE: Final = 2
 """Of two values side by side the first takes the character between them: the second pass finds the other."""
 
@@ -64,13 +69,13 @@ class Marks:
 class Traces:
     """A person's key, the names of the fields that hold such keys, and the values of the person's own rows.
 
-    `values` are pairs of classification and value; `hashes` is what masks made of them.
+    `values` are pairs of classification and value, `hashes` of classification and what masks made of a value.
     """
 
     key: str
     names: tuple[str, ...]
     values: frozenset[tuple[str, str]] = frozenset()
-    hashes: frozenset[str] = frozenset()
+    hashes: frozenset[tuple[str, str]] = frozenset()
 
     def marks(self, batch: pa.RecordBatch, spot: Spot) -> Marks:
         """What `without` would do."""
@@ -94,12 +99,13 @@ class Traces:
 
     def tells_of(self, text: str) -> bool:
         """Whether a text has the key, as a word of its own, or any value in it."""
-        patterns = [*self._contacts, *self._keyed, *self._words, *self._line]
+        patterns = [*self._contacts, *self._words, *self._line]
         return any(_matched(pa.array([text], pa.string()), pattern)[0].as_py() for pattern in patterns)
 
-    def scrubbed(self, text: str) -> str:
-        """A text without what identifies, and without the key where it has a name."""
-        told = _replaced(pa.array([text], pa.string()), [*self._contacts, *self._keyed])
+    def scrubbed(self, text: str, *, loose: bool) -> str:
+        """A text without what identifies, and without the key where it has a name; if `loose`, without any value."""
+        told = _replaced(pa.array([text], pa.string()), self._numbers, _PUT_QUOTED)
+        told = _replaced(told, [*self._contacts, *self._keyed, *(self._words if loose else ())])
         return str(told[0].as_py())
 
     def owns(self, value: str, *, loose: bool) -> bool:
@@ -120,7 +126,9 @@ class Traces:
             if name in spot.references:
                 yield self._is_key(each)
                 continue
-            yield _matches(each, [*self._keyed, *self._contacts, *(self._line if name in spot.lines else ())])
+            yield _matches(
+                each, [*self._keyed, *self._numbers, *self._contacts, *(self._line if name in spot.lines else ())]
+            )
             if name in spot.personal:
                 yield self._identifies(each)
 
@@ -142,7 +150,7 @@ class Traces:
             inside = texts.flatten()
             changed = self._searched(inside, about.take(pc.list_parent_indices(texts)), name, spot)
             return texts if changed is inside else _relisted(texts, changed)
-        texts = _replaced(texts, [*self._keyed, *self._contacts])
+        texts = _replaced(_replaced(texts, self._numbers, _PUT_QUOTED), [*self._keyed, *self._contacts])
         there = [*(self._words if name in spot.free else ()), *(self._line if name in spot.lines else ())]
         if there and pc.any(mask := pc.and_(about, _matches(texts, there))).as_py():
             texts = pc.if_else(mask, _replaced(texts, there), texts)
@@ -164,7 +172,7 @@ class Traces:
         plain = _plain(texts)
         digits = pc.replace_substring_regex(pc.replace_substring_regex(plain, r"\D+", ""), "^00", "")
         numeric = pc.and_(_among(digits, self._phones), _known(pc.invert(pc.match_substring_regex(plain, r"\p{L}"))))
-        return pc.or_(_among(plain, self._mails | self.hashes), numeric)
+        return pc.or_(_among(plain, self._mails | self._hashed), numeric)
 
     @cached_property
     def _mails(self) -> frozenset[str]:
@@ -177,12 +185,19 @@ class Traces:
         return frozenset(value for value in told if len(value) >= _LEAST_DIGITS)
 
     @cached_property
+    def _hashed(self) -> frozenset[str]:
+        return frozenset(value for kind, value in self.hashes if kind in IDENTIFYING)
+
+    @cached_property
     def _loose(self) -> frozenset[str]:
         """What does not identify alone: names, addresses, and what is no e-mail address or phone number after all."""
         told = {(kind, value.strip().lower()) for kind, value in self.values if value.strip()}
         mails = {("pii:email", value) for value in self._mails}
+        hashes = {pair for pair in self.hashes if pair[0] not in IDENTIFYING}
         return frozenset(
-            value for kind, value in told - mails if kind != "pii:phone" or _digits_of(value) not in self._phones
+            value
+            for kind, value in (told - mails) | hashes
+            if kind != "pii:phone" or _digits_of(value) not in self._phones
         )
 
     # Each pattern has two groups: what stands before, and what stands after.
@@ -191,7 +206,7 @@ class Traces:
     def _contacts(self) -> tuple[str, ...]:
         mails = "|".join(_spelt(value) for value in sorted(self._mails))
         gap = rf"(?:{GAP}|[./]){{0,3}}"
-        phones = "|".join(gap.join(value) for value in sorted(self._phones))
+        phones = "|".join(gap.join(value) for value in sorted(self._phones))  # as people group them
         mail = rf"(^|[^\p{{L}}\p{{N}}_.+~%-]|{BEFORE})(?:{mails})($|[^\p{{L}}\p{{N}}_-])"
         phone = rf"(^|[^\p{{N}}]|{BEFORE})(?:00{gap})?(?:{phones})($|[^\p{{N}}])"
         return (*([mail] if mails else ()), *([phone] if phones else ()))
@@ -204,6 +219,14 @@ class Traces:
         start, key, end = r"(?:^|[?&;#\s]|%(?:25)*(?:3[Ff]|26))", _spelt(self.key), r"($|[^\p{L}\p{N}_-])"
         field = rf"(?i:{quote}(?:{names}){quote}{colon})"
         return (rf"({field}{quote}){key}{end}", rf"((?i:{start}(?:{names})){equals}){key}{end}") if names else ()
+
+    @cached_property
+    def _numbers(self) -> tuple[str, ...]:
+        """Phone numbers and the key as numbers of JSON; of three groups the second is the quote of the field."""
+        names = "|".join(re.escape(name).replace("_", "_?") for name in self.names)
+        keys = [rf"((\\*\")(?i:{names})\\*\"\s*:\s*){self.key}($|[^\d.])"] if names and self.key.isdigit() else []
+        phones = "|".join(sorted(self._phones))
+        return (*keys, *([rf"((\\*\")[^\"\\]+\\*\"\s*:\s*)(?:{phones})($|[^\d.])"] if phones else ()))
 
     @cached_property
     def _line(self) -> tuple[str, ...]:
@@ -314,12 +337,12 @@ def _matches(texts: pa.Array, patterns: Iterable[str]) -> pa.Array:
     return reduce(pc.or_, (_matched(texts, pattern) for pattern in patterns), found)
 
 
-def _replaced(texts: pa.Array, patterns: Iterable[str]) -> pa.Array:
+def _replaced(texts: pa.Array, patterns: Iterable[str], put: str = _PUT) -> pa.Array:
     """The texts with what patterns find replaced; the very same where they find nothing."""
     for pattern in patterns:
         if pc.any(_matched(texts, pattern)).as_py():
             for _ in range(_TWICE):
-                texts = pc.replace_substring_regex(texts, pattern, _PUT)
+                texts = pc.replace_substring_regex(texts, pattern, put)
     return texts
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +23,9 @@ from headwater.run.context import Context
 from headwater.run.person import Person, Place, personal_columns, places
 from headwater.run.tables import lake_table
 from headwater.state import StateStore
+
+_IN_WORDS = frozenset({"reason", "detail", "text"})
+"""The fields of the ledger that hold sentences; in others a name of the person is the name of something else."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Forgetting:
             for seen in self._in_order():
                 if seen.place.table.path in ending:
                     self._forget_in(seen, by)
-            self.store.scrub(self._scrubbed)
+            self.store.scrub(lambda name, text: self._scrubbed(text, loose=name in _IN_WORDS))
             self._scrub_logs()
             sweep_drafts()
             counts = {each.table: {"gone": each.gone, "changed": each.changed} for each in told}
@@ -136,10 +138,10 @@ class Forgetting:
         """What the person's own rows in Bronze say."""
         values = {pair for contract in person.bronze for pair in self._values(person, contract)}
         hashes = {
-            each
+            (kind, each)
             for masks in self.context.masking.masks.values()
             for mask in masks.values()
-            if mask.rule in KEYED and mask.kind in ("pii:email", "pii:phone")
+            if mask.rule in KEYED
             for kind, value in values
             if kind == mask.kind
             for each in mask.masked(pa.array([value.strip(), value.strip().lower()], pa.string())).to_pylist()
@@ -241,16 +243,16 @@ class Forgetting:
 
         context.engine.begin_anew(table, given_up)
 
-    def _scrubbed(self, text: str) -> str:
+    def _scrubbed(self, text: str, *, loose: bool) -> str:
         for traces in self._traces:
-            text = traces.scrubbed(text)
+            text = traces.scrubbed(text, loose=loose)
         return text
 
     def _scrub_logs(self) -> None:
         """Put what this machine's logs say through the same."""
-        for log in sorted(Path(self.context.settings.state / "logs").glob("*.log")):
+        for log in sorted((self.context.settings.state / "logs").glob("*.log")):
             told = log.read_text(encoding="utf-8", errors="replace")
-            if (scrubbed := self._scrubbed(told)) != told:
+            if (scrubbed := self._scrubbed(told, loose=True)) != told:
                 log.write_text(scrubbed, encoding="utf-8")
 
 

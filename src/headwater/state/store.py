@@ -69,14 +69,14 @@ class StateStore:
         known = {name: document.content for name, document in told.items() if document is not None}
         return {name: content for name, content in known.items() if content is not None and "ended" not in content}
 
-    def scrub(self, change: Callable[[str], str]) -> int:
-        """Put the ledger's texts through `change`, and say how many documents that changed."""
+    def scrub(self, change: Callable[[str, str], str]) -> int:
+        """Put the ledger's texts through `change`, which is told the name of each, and say how many documents that changed."""
         changed = 0
         for kind in (_RUNS, _STEPS, _FORGETTINGS):
             for name in self.documents.names(kind):
                 document = self.documents.get(kind, name)
                 if document is not None and document.content is not None:
-                    scrubbed = _scrubbed(document.content, change)
+                    scrubbed = _scrubbed(document.content, change, kind)
                     if scrubbed != document.content:
                         self.documents.put(kind, name, scrubbed)
                         changed += 1
@@ -92,14 +92,14 @@ class StateStore:
         return steps
 
 
-def _scrubbed(told: Any, change: Callable[[str], str]) -> Any:
+def _scrubbed(told: Any, change: Callable[[str, str], str], name: str) -> Any:
     """The same document with its texts changed."""
     match told:
         case str():
-            return change(told)
+            return change(name, told)
         case Mapping():
-            return {name: _scrubbed(value, change) for name, value in told.items()}
+            return {each: _scrubbed(value, change, each) for each, value in told.items()}
         case list():
-            return [_scrubbed(value, change) for value in told]
+            return [_scrubbed(value, change, name) for value in told]
         case _:
             return told
