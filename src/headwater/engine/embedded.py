@@ -1,6 +1,9 @@
 """The embedded engine: Sail computes in this process, delta-rs commits. No Java."""
 
+import json
 import os
+import shutil
+import tempfile
 import threading
 import uuid
 from collections import defaultdict
@@ -20,7 +23,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from headwater.engine import delta, erasure, leftovers
-from headwater.engine.files import Files, files_below
+from headwater.engine.files import DRAFTS, Files, files_below
 from headwater.engine.landing import ROW_ID, write_once
 from headwater.engine.protocol import Attempt, Commit, File, Found, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import LakeError
@@ -50,6 +53,7 @@ class EmbeddedEngine:
         self._lake = lake
         self._given = session
         self._server: Any = None
+        self._spill = ""
         self._starting = threading.Lock()
         self._writing: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -66,6 +70,9 @@ class EmbeddedEngine:
         for name, value in _SAIL.items():
             os.environ.setdefault(name, value)
         os.environ.update(self._lake.environment)
+        # Rows lie in what is spilled: of a process that was killed it can be told whose it was, and is swept.
+        self._spill = tempfile.mkdtemp(prefix=f"{DRAFTS}{os.getpid()}-")
+        os.environ["SAIL_RUNTIME__TEMPORARY_FILES__PATHS"] = json.dumps([self._spill])
         from pysail.spark import SparkConnectServer
 
         self._server = SparkConnectServer("127.0.0.1", 0)
@@ -80,6 +87,7 @@ class EmbeddedEngine:
         if self._server is not None:
             self._session.stop()
             self._server.stop()
+            shutil.rmtree(self._spill, ignore_errors=True)
 
     def head(self, table: Table) -> Head | None:
         return delta.head(self._place(table), table.app_id)

@@ -4,6 +4,7 @@ What a run does not see, and why: `docs/semantics.md`, "What a timestamp cursor 
 the windows in which they differ are then read whole.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.contracts import Contract
+from headwater.engine.files import DRAFTS
 from headwater.errors import LakeError
 from headwater.extract import EXTRACTORS, build
 from headwater.extract.base_extractor import Extractor, Position, TimeWindow
@@ -89,7 +91,7 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
     settings, source = context.settings, EXTRACTORS[contract.name].name
     block, secret = getattr(settings.data_sources, source), settings.secrets.get(source)
     keys = build(contract.name, block, secret, contract.only(*contract.key, contract.cursor))
-    with context.lease(contract.name), tempfile.TemporaryDirectory(prefix="headwater-reconcile-") as folder:
+    with context.lease(contract.name), tempfile.TemporaryDirectory(prefix=f"{DRAFTS}{os.getpid()}-") as folder:
         comparison = _Comparison(context, contract, keys, since, Path(folder))
         found = comparison.made()
         windows = comparison.windows() if mend else ()
