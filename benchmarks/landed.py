@@ -2,7 +2,7 @@
 
     python -m benchmarks.landed CONFIG TABLE [--one-window]
 
-`--one-window` reads a table whole, however many rows it has, instead of a million at a time.
+`--one-window` reads a table whole, however many rows it has, instead of half a million at a time.
 """
 
 import argparse

@@ -11,6 +11,7 @@
     ├── MaskedOtherwise           a table stands with another key or other rules than the settings have: rebuild it
     ├── BalanceBroken             rows of a batch have no end, or more than one
     ├── GateFailed                a critical check failed, raised or was not evaluated: nothing was published
+    ├── NothingToAccept           no batch waits that failed the rule in that run: look at what the newest run refused
     ├── LakeError                 the lake's own files say something that they must not
     └── SandboxError              a stand-in does not start, stop or answer
 
@@ -85,6 +86,10 @@ class BalanceBroken(HeadwaterError):
 
 class GateFailed(HeadwaterError):
     """A critical check failed, raised or was not evaluated: the table keeps its version."""
+
+
+class NothingToAccept(HeadwaterError):
+    """What somebody wants to accept did not fail, was not judged, or is not what a run would publish now."""
 
 
 class LakeError(HeadwaterError):

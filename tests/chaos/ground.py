@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from tests.chaos.same import Holdings, holdings
 from tests.chaos.shop import INSTANTS, lake_beside, write_shop
 from tests.e2e.compare import differences
 from tests.e2e.oracle import answer
+from tests.e2e.runs import ended
 from tests.e2e.tiny import PROJECT, Lake
 
 from headwater import sandbox
 from headwater.contracts import Contract, Contracts, load_contracts
 from headwater.sandbox import Status
 
-PATIENCE_S = 300
 PARENTS = ("customers", "products", "fx_rates", "accounts")
 """The Silver tables that others refer to or are priced by: they stand before any other is tried."""
 
@@ -135,15 +134,6 @@ def copied(lake: Lake, folder: Path) -> Lake:
 def _linked(one: Path, other: Path) -> None:
     """Copy a folder whose files are replaced whole, if they change at all."""
     shutil.copytree(one, other, copy_function=os.link, ignore=shutil.ignore_patterns("*.lock"))
-
-
-def ended(lake: Lake, at: datetime, *options: str, code: Path | None = None) -> int | None:
-    """The exit code of a run; None if it did not end."""
-    process = driver.begin(lake.config, at, *options, code=code)
-    process.join(PATIENCE_S)
-    if process.exitcode is None:
-        process.kill()
-    return process.exitcode
 
 
 def said(lake: Lake) -> str:

@@ -14,11 +14,12 @@ from pathlib import Path
 import psutil
 from tests.chaos import driver
 from tests.chaos.door import Door
-from tests.chaos.ground import PATIENCE_S, Ground, ended, said, selected
+from tests.chaos.ground import Ground, said, selected
 from tests.chaos.instant import Instant
 from tests.chaos.points import Kill, Slam, contract_of
 from tests.chaos.same import EVIDENCE, OF_A_RUN, broken, differing, gone, holdings, leftovers, places
 from tests.chaos.shop import INSTANTS
+from tests.e2e.runs import PATIENCE_S, ended
 from tests.e2e.tiny import Lake
 
 from headwater.contracts import Contract

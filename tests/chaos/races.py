@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 from tests.chaos import driver
-from tests.chaos.ground import PATIENCE_S, Ground, ended, said
+from tests.chaos.ground import Ground, said
 from tests.chaos.kills import compared, fetched
 from tests.chaos.points import Where
 from tests.chaos.same import Holdings, broken, differing, holdings
 from tests.chaos.shop import INSTANTS, ROWS_PER_COMMIT
+from tests.e2e.runs import PATIENCE_S, ended
 from tests.e2e.tiny import Lake
 
 from headwater.config import load_settings

@@ -71,7 +71,12 @@ def holdings(lake: Lake, contracts: Sequence[Contract]) -> Holdings:
 
 
 def _evidence(lake: Lake, contract: Contract) -> list[dict[str, Any]]:
-    return [row for row in lake.rows(EVIDENCE) if row["table"] == contract.name]
+    # `inputs` are versions of other tables, which depend on how often they were committed.
+    return [
+        row | {"inputs": sorted(json.loads(row["inputs"]))}
+        for row in lake.rows(EVIDENCE)
+        if row["table"] == contract.name
+    ]
 
 
 def _position(lake: Lake, contract: Contract) -> Any:

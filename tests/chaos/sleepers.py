@@ -15,12 +15,13 @@ from typing import Any
 
 import psutil
 from tests.chaos import driver
-from tests.chaos.ground import PATIENCE_S, Ground, ended, said
+from tests.chaos.ground import Ground, said
 from tests.chaos.instant import Instant
 from tests.chaos.kills import compared, fetched
 from tests.chaos.points import Where
 from tests.chaos.same import broken, differing, holdings
 from tests.chaos.shop import INSTANTS
+from tests.e2e.runs import PATIENCE_S, ended
 from tests.e2e.tiny import Lake
 
 _NUMBERS = itertools.count(1)

@@ -1,12 +1,12 @@
 """The harness notices what it is there for: of four mistakes in how runs commit it tells each."""
 
 import pytest
-from tests.chaos.ground import ended
 from tests.chaos.instant import Instant, named
 from tests.chaos.kills import tried
 from tests.chaos.points import Kill
 from tests.chaos.shop import INSTANTS
 from tests.chaos.sleepers import Sleep, slept
+from tests.e2e.runs import ended
 from tests.e2e.tiny import PROJECT
 from tests.mutants.mutant import Mutant, copied
 

@@ -3,25 +3,21 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import snowflake.connector
-from tests.chaos import driver
 from tests.chaos.instant import Instant
-from tests.e2e.tiny import FILES, T0, T1, TOPICS, Lake, everything, headwater, write_tiny
+from tests.e2e.runs import called, ended, said
+from tests.e2e.tiny import FILES, T0, T1, TOPICS, Lake, everything, write_tiny
 
 from headwater import sandbox
 from headwater.config import load_settings
 from headwater.sandbox import Status
 
 pytestmark = pytest.mark.slow
-
-PATIENCE_S = 240
 
 ALTERED = (
     "CREATE TABLE WIDER AS SELECT * REPLACE (CAST(QUANTITY AS VARCHAR) AS QUANTITY) FROM ORDERS",
@@ -36,17 +32,12 @@ ALTERED = (
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("drift")
-    folder = place / ".headwater" / "sandbox"
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     later, told = FILES["2024-11-01"]
     files = FILES | {"2024-11-01": (later, "shelf," + told.replace("\n", "\nA1,").removesuffix("A1,"))}
     users = [(fields and fields | {"browser": {"name": "Lynx"}}, at) for fields, at in TOPICS["user_events"]]
     topics = TOPICS | {"user_events": [*TOPICS["user_events"][:2], *users[2:]]}
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny", files=files, topics=topics))
-    finally:
-        sandbox.down(folder)
+    return write_tiny(tmp_path_factory.mktemp("dataset") / "tiny", files=files, topics=topics)
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +94,6 @@ def copied(lake: Lake, folder: Path) -> Lake:
     return Lake(folder)
 
 
-def ended(lake: Lake, at: datetime, *options: str) -> int | None:
-    process = driver.begin(lake.config, at, *options)
-    process.join(PATIENCE_S)
-    assert process.exitcode is not None, said(lake)
-    return process.exitcode
-
-
-def said(lake: Lake) -> str:
-    return (lake.folder / "run.log").read_text(encoding="utf-8")
-
-
 def rows(lake: Lake, path: str, *columns: str) -> list[tuple[Any, ...]]:
     found = [tuple(row[name] for name in columns) if columns else tuple(row.items()) for row in lake.rows(path)]
     return sorted(found, key=str)
@@ -142,20 +122,15 @@ def test_what_cannot_be_cast_is_quarantined_with_the_record_as_bronze_has_it(sec
 
 
 def test_people_can_read_what_changed(second):
-    def told(*arguments: str) -> str:
-        made = headwater(*arguments, "--config", str(second.config), cwd=second.folder)
-        assert made.returncode == 0, made.stderr
-        return made.stdout
-
-    run = json.loads(told("runs", "--json"))[0]["run_id"]
-    shown = told("runs", "show", run)
+    run = json.loads(called(second, "runs", "--json"))[0]["run_id"]
+    shown = called(second, "runs", "show", run)
     assert "discount (decimal(38,10)) is new, and not in the contract" in shown
     assert "1 values of another type than quantity has are in quantity__string" in shown
     assert "has no column phone" in shown
-    status = told("status")
+    status = called(second, "status")
     assert "bronze.snowflake_orders: quantity__string string, discount decimal(38,10)" in status
-    assert "quantity__string string" in told("describe", "bronze.snowflake_orders")
-    assert "less than none" in told("query", "SELECT quantity__string FROM bronze.snowflake_orders")
+    assert "quantity__string string" in called(second, "describe", "bronze.snowflake_orders")
+    assert "less than none" in called(second, "query", "SELECT quantity__string FROM bronze.snowflake_orders")
 
 
 def test_a_second_run_over_the_same_sources_changes_nothing(second, tmp_path):

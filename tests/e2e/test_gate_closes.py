@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from tests.chaos import driver
+from tests.e2e.runs import ended, said
 from tests.e2e.tiny import (
     BEFORE,
     FILES,
@@ -37,7 +37,6 @@ from headwater.sandbox import Status
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 240
 HALF_A_DAY = timedelta(hours=12)
 POLL_S = 0.05
 
@@ -111,7 +110,8 @@ def orders() -> list[Version]:
     return rows
 
 
-def dataset(folder: Path) -> Path:
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wide = [(name, pa.decimal128(20, 4) if name == "AMOUNT" else kind) for name, kind in ORDERS]
     late = T0 + 6 * DAY
     old = event("E2", T0)
@@ -139,17 +139,7 @@ def dataset(folder: Path) -> Path:
         "user_events": TOPICS["user_events"][:2],
         "inventory_updates": TOPICS["inventory_updates"][:1],
     }
-    return write_tiny(folder, VERSIONS | changes, files, topics)
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("gate")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, dataset(place / "dataset"))
-    finally:
-        sandbox.down(folder)
+    return write_tiny(tmp_path_factory.mktemp("dataset") / "shop", VERSIONS | changes, files, topics)
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +148,6 @@ def lake(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake.beside(sources, tmp_path_factory.mktemp("lake") / "lake", LIMITS)
     assert ended(lake, T0) == 0, said(lake)
     return lake
-
-
-def ended(lake: Lake, at: datetime, *options: str) -> int | None:
-    process = driver.begin(lake.config, at, *options)
-    process.join(PATIENCE_S)
-    return process.exitcode
-
-
-def said(lake: Lake) -> str:
-    return (lake.folder / "run.log").read_text(encoding="utf-8")
 
 
 def path_of(table: str) -> str:

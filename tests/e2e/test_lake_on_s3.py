@@ -1,18 +1,17 @@
 """A lake on S3 holds what one on this machine holds, and says what is wrong where it cannot be reached."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 import yaml
 from tests.aws import KEYS, served
-from tests.e2e.tiny import T0, T1, Lake, everything, headwater, write_tiny
+from tests.e2e.runs import AT, typed
+from tests.e2e.tiny import T0, T1, Lake, everything
 
 from headwater import sandbox
 from headwater.config import AwsSettings
 from headwater.object_store import Place
-from headwater.sandbox import Status
 
 pytestmark = pytest.mark.slow
 
@@ -23,22 +22,8 @@ def aws() -> Iterator[AwsSettings]:
         yield settings
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("on_s3")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny"))
-    finally:
-        sandbox.down(folder)
-
-
-def called(lake: Lake, command: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return headwater(command, *options, "--config", str(lake.config), cwd=lake.folder, **environment)
-
-
 def answer(lake: Lake, command: str, *options: str) -> str:
-    made = called(lake, command, *options)
+    made = typed(lake, command, *options)
     assert made.returncode == 0, made.stdout + made.stderr
     return made.stdout
 
@@ -72,16 +57,23 @@ def test_two_runs_over_a_lake_on_s3_make_what_they_make_on_this_machine(sources,
     assert described["rows"] == alike["rows"]
     position = ("watermark", "show", "snowflake_orders", "--json")
     assert answer(there, *position) == answer(here, *position)
-    assert "s3://lake-of-e2e/two/runs answers" in called(there, "doctor").stdout
+    assert "s3://lake-of-e2e/two/runs answers" in typed(there, "doctor").stdout
+    published, same = (
+        json.loads(answer(each, "quality", "run", "--at", T1.isoformat(), "--json")) for each in (there, here)
+    )
+    assert published["tables"] == same["tables"]
+    verdicts, those = (json.loads(answer(each, "quality", "orders", "--json")) for each in (there, here))
+    assert [each["checks"] for each in verdicts] == [each["checks"] for each in those]
+    assert [each["suite"] for each in verdicts] == ["published", "gate", "gate"]
 
 
-COMMANDS = (("run", "--at", T0.isoformat()), ("status",), ("query",), ("describe", "orders"), ("watermark", "show"))
+COMMANDS = (("run", *AT), ("status",), ("query",), ("describe", "orders"), ("watermark", "show"))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_bucket_that_is_not_there_is_named(sources, aws, tmp_path, command):
     lake = Lake.beside(sources, tmp_path / "lake", elsewhere=Place("s3://no-such-bucket/lake", aws))
-    made = called(lake, *command)
+    made = typed(lake, *command)
 
     assert made.returncode == 1
     assert "headwater: the lake s3://no-such-bucket/lake: there is no bucket no-such-bucket; create it" in made.stderr
@@ -90,7 +82,7 @@ def test_a_bucket_that_is_not_there_is_named(sources, aws, tmp_path, command):
 def test_an_endpoint_that_does_not_answer_is_named(sources, aws, tmp_path):
     silent = AwsSettings(aws.region, "http://127.0.0.1:9")
     lake = Lake.beside(sources, tmp_path / "lake", elsewhere=Place("s3://lake-of-e2e/lake", silent))
-    made = called(lake, "status")
+    made = typed(lake, "status")
 
     assert made.returncode == 1
     assert "http://127.0.0.1:9 does not answer; check aws.endpoint_url, aws.region and the network" in made.stderr
@@ -100,7 +92,7 @@ def test_credentials_that_s3_refuses_are_not_told_but_where_they_come_from(sourc
     connections = yaml.safe_load(sources.connections.read_text(encoding="utf-8"))["data_sources"]["s3"]
     strict = Place("s3://company-raw-data/lake", AwsSettings(connections["region"], connections["endpoint_url"]))
     lake = Lake.beside(sources, tmp_path / "lake", elsewhere=strict)
-    made = called(lake, "run", "--at", T0.isoformat(), **KEYS)
+    made = typed(lake, "run", *AT, **KEYS)
 
     assert made.returncode == 1
     assert "S3 refuses the credentials or lacks a right (InvalidAccessKeyId); check the AWS profile" in made.stderr
@@ -110,7 +102,7 @@ def test_credentials_that_s3_refuses_are_not_told_but_where_they_come_from(sourc
 def test_a_machine_without_credentials_is_told_how_to_have_some(sources, aws, tmp_path):
     lake = Lake.beside(sources, tmp_path / "lake", elsewhere=Place("s3://lake-of-e2e/lake", aws))
     none = dict.fromkeys(KEYS, "") | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
-    made = called(lake, "status", **none)
+    made = typed(lake, "status", **none)
 
     assert made.returncode == 1
     assert "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID" in made.stderr
@@ -123,16 +115,16 @@ def test_credentials_are_found_in_a_profile(sources, aws, tmp_path):
     found = {"AWS_SHARED_CREDENTIALS_FILE": str(profile), "AWS_PROFILE": "warehouse"}
     environment = dict.fromkeys(KEYS, "") | {"AWS_EC2_METADATA_DISABLED": "true"} | found
     lake = Lake.beside(sources, tmp_path / "lake", elsewhere=Place("s3://lake-of-e2e/profile", aws))
-    made = called(lake, "run", "--at", T1.isoformat(), "--select", "snowflake_products,products", **environment)
+    made = typed(lake, "run", "--at", T1.isoformat(), "--select", "snowflake_products,products", **environment)
 
     assert made.returncode == 0, made.stdout + made.stderr
-    rows = called(lake, "query", "--csv", "SELECT count(*) FROM silver.products", **environment)
+    rows = typed(lake, "query", "--csv", "SELECT count(*) FROM silver.products", **environment)
     assert rows.stdout.splitlines()[1] == "2"
 
 
 def test_a_prefix_that_could_not_be_read_back_is_refused(sources, aws, tmp_path):
     lake = Lake.beside(sources, tmp_path / "lake", lake="s3://lake-of-e2e/my lake")
-    made = called(lake, "status")
+    made = typed(lake, "status")
 
     assert made.returncode == 1
     assert "lake: s3://lake-of-e2e/my lake: a prefix with ' ' cannot be read back" in made.stderr

@@ -2,16 +2,14 @@
 
 import hmac
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.chaos import driver
-from tests.e2e.tiny import BEFORE, EVENTS, PROJECT, T0, T1, VERSIONS, Lake, event, headwater, write_tiny
+from tests.e2e.runs import ended, said, typed
+from tests.e2e.tiny import BEFORE, EVENTS, PROJECT, T0, T1, VERSIONS, Lake, event, write_tiny
 
 from headwater import sandbox
 from headwater.contracts import Contracts
@@ -41,13 +39,8 @@ def _shop() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("masking")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny", _shop()))
-    finally:
-        sandbox.down(folder)
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("dataset") / "tiny", _shop())
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +69,6 @@ def put_key(lake: Lake, key: str) -> None:
     file = key_file(lake)
     file.write_text(json.dumps({"key": key}), encoding="utf-8")
     file.chmod(0o600)
-
-
-def ended(lake: Lake, at: datetime, *options: str) -> int | None:
-    process = driver.begin(lake.config, at, *options)
-    process.join(240)
-    return process.exitcode
-
-
-def said(lake: Lake) -> str:
-    return (lake.folder / "run.log").read_text(encoding="utf-8")
 
 
 def by_key(lake: Lake, path: str, key: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -157,12 +140,10 @@ def test_a_rotated_key_is_refused_until_everything_is_rebuilt(lakes: tuple[Lake,
     assert "silver.customers is masked with the key" in said(masked).replace("failed {}", "")
     assert masked.versions() == before
 
-    refused = headwater("run", "--config", str(masked.config), "--at", f"{T1:%Y-%m-%dT%H:%M:%SZ}", cwd=masked.folder)
+    refused = typed(masked, "run", "--at", T1.isoformat())
     assert refused.returncode == 1
     assert "headwater run --remask" in refused.stdout
-    rebuilt = headwater(
-        "run", "--remask", "--config", str(masked.config), "--at", f"{T1:%Y-%m-%dT%H:%M:%SZ}", cwd=masked.folder
-    )
+    rebuilt = typed(masked, "run", "--remask", "--at", T1.isoformat())
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
     told = {row["customer_id"]: row["email"] for row in masked.rows("gold/customer_360")}
     assert told["C1"] == hmac.new(OTHER_KEY.encode(), b"pii:email\0c1@example.com", "sha256").hexdigest()
@@ -176,7 +157,7 @@ def test_describe_shows_masks_and_no_contact(lakes: tuple[Lake, Lake]) -> None:
     masked = lakes[1]
 
     def columns(table: str) -> dict[str, str | None]:
-        told = headwater("describe", table, "--json", "--config", str(masked.config), cwd=masked.folder)
+        told = typed(masked, "describe", table, "--json")
         assert told.returncode == 0, told.stderr
         return {each["name"]: each["mask"] for each in json.loads(told.stdout)["columns"]}
 
@@ -184,7 +165,7 @@ def test_describe_shows_masks_and_no_contact(lakes: tuple[Lake, Lake]) -> None:
     assert (silver["email"], silver["phone"], silver["city"], silver["country"]) == ("hash", "partial", "none", None)
     assert (gold["email"], gold["annual_revenue"], gold["billing_city"]) == ("hash", "none", "none")
     for table in ("redshift_behavior", "snowflake_customers", "customers", "behavior"):
-        told = headwater("describe", table, "--rows", "20", "--config", str(masked.config), cwd=masked.folder).stdout
+        told = typed(masked, "describe", table, "--rows", "20").stdout
         assert "rows" in told
         assert not [part for part in PLANTED if part in told.partition("of its rows")[2]]
 

@@ -4,56 +4,19 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.chaos import driver
 from tests.chaos.instant import Instant
-from tests.e2e.tiny import T0, Lake, everything, headwater, write_tiny
-
-from headwater import sandbox
-from headwater.sandbox import Status
+from tests.e2e.runs import AT, PATIENCE_S, called, typed
+from tests.e2e.tiny import T0, Lake, everything
 
 pytestmark = pytest.mark.slow
-
-PATIENCE_S = 240
-AT = ("--at", T0.isoformat())
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("night")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny"))
-    finally:
-        sandbox.down(folder)
-
-
-@pytest.fixture(scope="module")
-def landed(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake after one run."""
-    lake = Lake.beside(sources, tmp_path_factory.mktemp("landed") / "lake")
-    assert called(lake, "run", *AT)
-    return lake
-
-
-@pytest.fixture
-def lake(landed: Lake, tmp_path: Path) -> Lake:
-    shutil.copytree(landed.folder, tmp_path / "lake")
-    return Lake(tmp_path / "lake")
-
-
-def called(lake: Lake, command: str, *options: str, code: int = 0) -> str:
-    made = headwater(command, *options, "--config", str(lake.config), cwd=lake.folder)
-    assert made.returncode == code, made.stdout + made.stderr
-    return made.stdout + made.stderr
 
 
 def terms(lake: Lake, *tables: str) -> dict[str, tuple[int, int, int]]:
     """What a run read, landed and counted as repeated."""
-    made = headwater("run", "--json", "--config", str(lake.config), *AT, "--select", ",".join(tables), cwd=lake.folder)
+    made = typed(lake, "run", "--json", *AT, "--select", ",".join(tables))
     document = json.loads(made.stdout)
     return {
         each["table"]: tuple(each["terms"][term] for term in ("read", "landed", "repeated"))

@@ -1,51 +1,24 @@
 """What a cursor cannot see is found by comparing with the source, and what can be landed is."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from tests.e2e.tiny import T0, Lake, headwater, write_tiny
+from tests.e2e.runs import AT, called, typed
+from tests.e2e.tiny import T0, Lake
 
-from headwater import sandbox
 from headwater.sandbox import Status
 
 pytestmark = pytest.mark.slow
 
-AT = ("--at", T0.isoformat())
 BEHAVIOR = "bronze/redshift/behavior"
 LATE = (
     "INSERT INTO raw.customer_behavior (event_id, customer_id, event_name, event_ts, session_id) "
     "VALUES (%s, 'C1', 'click', %s, 'S1')"
 )
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("reconcile")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny"))
-    finally:
-        sandbox.down(folder)
-
-
-@pytest.fixture(scope="module")
-def landed(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    lake = Lake.beside(sources, tmp_path_factory.mktemp("landed") / "lake")
-    made = headwater("run", "--config", str(lake.config), *AT, cwd=lake.folder)
-    assert made.returncode == 0, made.stdout + made.stderr
-    return lake
-
-
-@pytest.fixture
-def lake(landed: Lake, tmp_path: Path) -> Lake:
-    shutil.copytree(landed.folder, tmp_path / "lake")
-    return Lake(tmp_path / "lake")
 
 
 @contextmanager
@@ -66,7 +39,7 @@ def changed(sources: Status, *statements: tuple[str, tuple[Any, ...]]) -> Iterat
 
 
 def reconciled(lake: Lake, table: str, *options: str) -> tuple[int, dict[str, Any]]:
-    made = headwater("reconcile", table, "--json", "--config", str(lake.config), *options, cwd=lake.folder)
+    made = typed(lake, "reconcile", table, "--json", *options)
     assert made.stdout, made.stderr
     return made.returncode, json.loads(made.stdout)
 
@@ -88,8 +61,7 @@ def test_a_table_that_is_as_its_source_agrees(lake, table):
 def test_a_row_committed_later_than_the_overlap_is_found_and_landed_once(sources, lake):
     hour = "2024-10-20T10:00:00"
     with changed(sources, (LATE, ("late-1", hour)), (LATE, ("late-2", "2024-09-01T00:00:00"))):
-        made = headwater("run", "--config", str(lake.config), *AT, cwd=lake.folder)
-        assert made.returncode == 0
+        called(lake, "run", *AT)
         assert not [row for row in lake.rows(BEHAVIOR) if row["event_id"].startswith("late")]
 
         code, told = reconciled(lake, "redshift_behavior", "--dry-run")
@@ -115,7 +87,7 @@ def test_a_row_that_is_gone_and_one_without_a_cursor_are_told_and_not_hidden(sou
         ("INSERT INTO raw.customer_behavior (event_id, customer_id) VALUES ('timeless', 'C1')", ()),
     ):
         code, found = reconciled(lake, "redshift_behavior")
-        made = headwater("reconcile", "redshift_behavior", "--config", str(lake.config), cwd=lake.folder)
+        made = typed(lake, "reconcile", "redshift_behavior")
 
     assert code == made.returncode == 1
     assert found["deleted"] == {"rows": 1, "keys": ["E1"]}
@@ -147,7 +119,7 @@ def test_a_version_that_was_replaced_behind_the_watermark_is_a_change(sources, l
     ],
 )
 def test_what_cannot_be_compared_is_told(lake, table, said):
-    made = headwater("reconcile", table, "--config", str(lake.config), cwd=lake.folder)
+    made = typed(lake, "reconcile", table)
 
     assert made.returncode == 1
     assert said in made.stderr

@@ -2,11 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,47 +11,23 @@ import psutil
 import pytest
 from tests.chaos import driver
 from tests.chaos.instant import Instant
-from tests.e2e.tiny import T0, Lake, everything, headwater, write_tiny
+from tests.e2e.runs import AT, PATIENCE_S, called
+from tests.e2e.tiny import T0, Lake, everything
 
-from headwater import sandbox
 from headwater.sandbox import Status
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 240
-AT = ("--at", T0.isoformat())
 CUSTOMERS = ("--select", "snowflake_customers,customers")
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("vacuum")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny"))
-    finally:
-        sandbox.down(folder)
-
-
-@pytest.fixture(scope="module")
-def built(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def landed(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Customers, built twice: the second time because a watermark was moved and nothing else."""
-    lake = Lake.beside(sources, tmp_path_factory.mktemp("built") / "lake")
+    lake = Lake.beside(sources, tmp_path_factory.mktemp("landed") / "lake")
     called(lake, "run", *AT, *CUSTOMERS)
     built_again(lake)
     return lake
-
-
-@pytest.fixture
-def lake(built: Lake, tmp_path: Path) -> Lake:
-    shutil.copytree(built.folder, tmp_path / "lake")
-    return Lake(tmp_path / "lake")
-
-
-def called(lake: Lake, command: str, *options: str, code: int = 0) -> str:
-    made = headwater(command, *options, "--config", str(lake.config), cwd=lake.folder)
-    assert made.returncode == code, made.stdout + made.stderr
-    return made.stdout + made.stderr
 
 
 def _document(said: str) -> Any:
@@ -93,14 +66,14 @@ def stopped(lake: Lake, point: str, number: signal.Signals) -> driver.Process:
 
 
 @pytest.mark.parametrize("point", ["Staged:snowflake_customers", "Refused:customers", "Staged:customers"])
-def test_what_a_killed_run_left_is_gone_after_the_next_commit(sources, built, tmp_path, point):
+def test_what_a_killed_run_left_is_gone_after_the_next_commit(sources, landed, tmp_path, point):
     lake = Lake.beside(sources, tmp_path / "lake")
     stopped(lake, point, signal.SIGKILL)
     assert unnamed(lake)
     called(lake, "run", *AT, *CUSTOMERS)
 
     assert unnamed(lake) == []
-    assert everything(lake)["tables"]["silver/customers"] == everything(built)["tables"]["silver/customers"]
+    assert everything(lake)["tables"]["silver/customers"] == everything(landed)["tables"]["silver/customers"]
 
 
 def test_a_vacuum_frees_replaced_versions_and_no_other(lake):

@@ -15,16 +15,13 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from tests.chaos import driver
-from tests.e2e.tiny import PROJECT, T0, Lake, everything, headwater, write_tiny
+from tests.e2e.runs import AT, ended, typed
+from tests.e2e.tiny import PROJECT, T0, Lake, everything, headwater
 
-from headwater import sandbox
 from headwater.sandbox import Status
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 240
-AT = ("--at", T0.isoformat())
 BRONZE = {
     "snowflake": ("snowflake_orders", "snowflake_customers", "snowflake_products"),
     "redshift": ("redshift_behavior",),
@@ -38,19 +35,9 @@ BESIDE = "external_inventory"
 """A table of another source, which must land all the same."""
 
 
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("wrong")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny"))
-    finally:
-        sandbox.down(folder)
-
-
 def run(lake: Lake, *tables: str) -> tuple[int, dict[str, str], str]:
     """The exit code, what the summary says of each table that did not go right, and all that was said."""
-    made = headwater("run", "--config", str(lake.config), *AT, "--select", ",".join(tables), cwd=lake.folder)
+    made = typed(lake, "run", *AT, "--select", ",".join(tables))
     lines = [line.partition(": ") for line in made.stdout.splitlines()]
     wrong = {
         head.split()[0]: rest for head, colon, rest in lines if colon and head.endswith(("failed", "skipped", "stale"))
@@ -162,14 +149,14 @@ def enlarge(place: Path, size: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a small file system as Linux does")
 def test_a_full_disk_is_named_and_nothing_but_room_was_missing(sources, tmp_path):
     plenty = Lake.beside(sources, tmp_path / "plenty")
-    assert ended(plenty) == 0
+    assert ended(plenty, T0) == 0
 
     refusals = 0
     with small_disk(tmp_path / "small", "200k"):
         lake = Lake.beside(sources, tmp_path / "small" / "lake")
         for size in range(200, 6_000, 200):
             enlarge(tmp_path / "small", f"{size}k")
-            made = headwater("run", "--config", str(lake.config), *AT, cwd=lake.folder)
+            made = typed(lake, "run", *AT)
             if made.returncode == 0:
                 break
             said = made.stdout + made.stderr
@@ -220,12 +207,6 @@ def test_a_column_that_the_source_dropped_is_named_and_can_come_back(sources, tm
     assert len(lake.rows("bronze/redshift/behavior")) == 6
 
 
-def ended(lake: Lake) -> int | None:
-    process = driver.begin(lake.config, T0)
-    process.join(PATIENCE_S)
-    return process.exitcode
-
-
 def asked(sources: Status) -> dict[str, int]:
     """How much each stand-in has logged."""
     return {file.name: file.stat().st_size for file in sources.logs.iterdir()}
@@ -233,7 +214,7 @@ def asked(sources: Status) -> dict[str, int]:
 
 def test_an_event_that_came_late_is_landed_alone_and_then_nothing_is_left_to_do(sources, tmp_path):
     lake = Lake.beside(sources, tmp_path / "lake")
-    assert ended(lake) == 0
+    assert ended(lake, T0) == 0
     before, versions = lake.rows("bronze/redshift/behavior"), lake.versions()
     late = T0 - timedelta(minutes=30)
     with owner(sources) as session:
@@ -242,7 +223,7 @@ def test_an_event_that_came_late_is_landed_alone_and_then_nothing_is_left_to_do(
             ("LATE", "C1", "page_view", late.replace(tzinfo=None)),
         )
 
-    assert ended(lake) == 0
+    assert ended(lake, T0) == 0
     after = lake.rows("bronze/redshift/behavior")
     moved = {path for path, version in lake.versions().items() if version != versions[path]}
 
@@ -253,7 +234,7 @@ def test_an_event_that_came_late_is_landed_alone_and_then_nothing_is_left_to_do(
     assert {path for path in moved if path.startswith("gold/")} == {"gold/customer_360"}
 
     standing, said = lake.versions(), asked(sources)
-    assert ended(lake) == 0
+    assert ended(lake, T0) == 0
     assert lake.versions() == standing
     grown = {name.split(".")[0] for name, size in asked(sources).items() if size > said.get(name, 0)}
     assert {"redshift", "salesforce", "snowflake", "s3", "fx_vendor"} <= grown

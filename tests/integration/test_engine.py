@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -247,27 +246,42 @@ def test_of_many_who_write_the_same_rows_one_succeeds_and_stops_no_other(lake: P
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     told=st.lists(st.lists(st.integers(0, 12), max_size=6), max_size=5),
-    before=st.sets(st.integers(0, 12)),
+    before=st.none() | st.sets(st.integers(0, 12)),
 )
 def test_however_a_stream_is_cut_each_row_is_written_once(
-    tmp_path: Path, told: list[list[int]], before: set[int]
+    tmp_path: Path, told: list[list[int]], before: set[int] | None
 ) -> None:
-    held = tmp_path / "held.parquet"
-    ids = pa.table({"_row_id": [str(each) for each in sorted(before)], "value": [0] * len(before)}, schema=TABLE.schema)
-    pa.parquet.write_table(ids, held)
+    held = None
+    if before is not None:
+        ids = pa.table({"_row_id": list(map(str, before)), "value": [0] * len(before)}, schema=TABLE.schema)
+        held = ids.select(["_row_id"]).to_reader()
     batches = [
         pa.RecordBatch.from_pylist([{"_row_id": str(each), "value": each} for each in batch], schema=TABLE.schema)
         for batch in told
     ]
     path = tmp_path / "new.parquet"
     path.unlink(missing_ok=True)
-    read, repeated = write_once(path, TABLE.schema, batches, ds.dataset(held).scanner(columns=["_row_id"]).to_reader())
+    read, repeated = write_once(path, TABLE.schema, batches, held)
 
     everything = [each for batch in told for each in batch]
     written = pa.parquet.read_table(path)["value"].to_pylist() if path.exists() else []
     assert read == len(everything)
     assert read - repeated == len(written)
-    assert sorted(written) == sorted(set(everything) - before)
+    assert sorted(written) == sorted(set(everything) - (before or set()))
+
+
+@pytest.mark.parametrize("repeats", [0, 1])
+def test_a_row_that_comes_again_after_millions_of_others_is_written_once(tmp_path: Path, repeats: int) -> None:
+    several = 1 << 20
+    numbers = [range(start, start + several) for start in range(0, 5 * several, several)]
+    batches = (
+        pa.RecordBatch.from_arrays([pa.array(each).cast(pa.string()), pa.array(each)], schema=TABLE.schema)
+        for each in (*numbers, range(7, 7 + repeats))
+    )
+    path = tmp_path / "new.parquet"
+
+    assert write_once(path, TABLE.schema, batches, None) == (5 * several + repeats, repeats)
+    assert pa.parquet.ParquetFile(path).metadata.num_rows == 5 * several
 
 
 @settings(max_examples=40, deadline=None)

@@ -65,8 +65,8 @@ LANDING = [
         "run/row_ids.py",
         (
             "identity-of-one-column",
-            "sorted(batch.schema, key=lambda field: field.name)",
-            "sorted(batch.schema, key=lambda field: field.name)[:1]",
+            "sorted(batch.schema.names)",
+            "sorted(batch.schema.names)[:1]",
             "fx_vendor_rates fx_rates",
         ),
     ),

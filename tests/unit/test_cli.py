@@ -130,7 +130,7 @@ def test_a_wrong_command_is_64_and_names_the_nearest(tmp_path: Path) -> None:
     wrong = headwater("quary", cwd=tmp_path)
 
     assert wrong.returncode == 64
-    assert "Did you mean 'query'?" in wrong.stderr
+    assert "(Did you mean one of: 'quality', 'query'?)" in wrong.stderr
 
 
 def test_an_unknown_key_is_one_sentence_with_file_and_key(project: Path, tmp_path: Path) -> None:

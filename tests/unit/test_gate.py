@@ -1,26 +1,34 @@
 """The gate: the smallest violation of each limit fails that check and no other, and what breaks the gate closes it."""
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Column, Contract, ForeignKey
 from headwater.contracts.contract import Conservation
+from headwater.engine import Commit, Table
+from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import GateFailed
+from headwater.object_store import Place
 from headwater.quality import evidence
+from headwater.quality.evidence import Occasion
 from headwater.quality.gate import Gate
 from headwater.quality.limits import Freshness, TableLimits, Unpriced, Volume
+from headwater.quality.samples import breaking, shown, some_keys
 from headwater.quality.shares import BatchShares
-from headwater.quality.verdict import Candidate, Check, Verdict
+from headwater.quality.verdict import Acceptance, Candidate, Check, Verdict
 
 pytestmark = pytest.mark.slow  # Great Expectations takes seconds to import
 
@@ -399,19 +407,21 @@ def test_a_verdict_without_checks_is_no_success() -> None:
 
     with pytest.raises(GateFailed, match=r"silver\.sales keeps its version: no check was made"):
         verdict.require()
-    assert evidence.rows(verdict, "run1", 3, AT).to_pylist()[0]["success"] is False
+    [row] = evidence.rows(verdict, Occasion("run1", 3, AT)).to_pylist()
+    assert (row["rule"], row["success"], row["passed"]) == ("gate:empty", False, False)
 
 
 def test_evidence_holds_every_check_with_what_was_observed() -> None:
-    verdict = Verdict("silver.sales", (Check("volume", "critical", 3.0, "at least 4 rows", success=False, detail="3"),))
+    failed = Check("volume", "critical", 3.0, "at least 4 rows", success=False, detail="3", keys=('{"line": 1}',))
+    verdict = Verdict("silver.sales", (replace(failed, records=("sales_in r1",), validation="{}"),))
 
-    table = evidence.rows(verdict, "run1", 7, AT)
+    table = evidence.rows(verdict, Occasion("run1", 7, AT, inputs={"sales_in": 3}))
 
     assert table.schema == evidence.SCHEMA
     assert table.to_pylist() == [
         {
             "run_id": "run1",
-            "table": "silver.sales",
+            "table": "sales",
             "target_version": 7,
             "rule": "volume",
             "severity": "critical",
@@ -420,5 +430,85 @@ def test_evidence_holds_every_check_with_what_was_observed() -> None:
             "success": False,
             "detail": "3",
             "at": AT,
+            "kind": "gate",
+            "passed": False,
+            "keys": ['{"line": 1}'],
+            "records": ["sales_in r1"],
+            "accepted": None,
+            "inputs": '{"sales_in": 3}',
+            "validation": "{}",
         }
     ]
+
+
+def test_a_rule_that_somebody_accepted_lets_pass_and_no_other_does() -> None:
+    said = Acceptance("ada@desk", "2024-11-01T04:10:00+00:00", "the vendor said so", "run1")
+    volume = Check("volume", "critical", 3.0, "at least 4 rows", success=False)
+    freshness = replace(volume, rule="freshness")
+
+    assert Verdict("silver.sales", (replace(volume, accepted=said),)).word == "accepted"
+    both = Verdict("silver.sales", (replace(volume, accepted=said), freshness))
+    assert [check.rule for check in both.failed] == ["freshness"]
+    assert both.word == "failed"
+
+
+@pytest.mark.parametrize("rule", ["key:unique", "sale_id:required", "shop_id:reference", "unpriced"])
+def test_rows_that_broke_a_rule_are_shown_by_their_keys(spark: SparkSession, rule: str) -> None:
+    rows = breaking(candidate(spark, VIOLATIONS[rule]), rule)
+
+    assert rows is not None
+    assert (
+        shown(some_keys(rows), SALES, ())
+        == {
+            "key:unique": ('{"sale_id": "S1", "line": 1}',),
+            "sale_id:required": ('{"sale_id": null, "line": 1}',),
+            "shop_id:reference": ('{"sale_id": "S11", "line": 1, "shop_id": "Z"}',),
+            "unpriced": tuple(f'{{"sale_id": "S{number}", "line": 1}}' for number in range(4)),
+        }[rule]
+    )
+
+
+def test_of_what_breaks_together_no_row_is_shown(spark: SparkSession) -> None:
+    assert breaking(candidate(spark), "volume") is None
+    assert breaking(candidate(spark), "freshness") is None
+
+
+def test_no_personal_value_is_shown_but_as_its_mask() -> None:
+    key = Column("owner", "string", classification="pii:name")
+    contract = replace(SALES, columns=(*SALES.columns, key, Column("note", "string")), key=("owner", "note"))
+    rows = pa.table({"owner": ["Ada Kent", None], "note": ["ask ada@example.com", "O1"]})
+
+    assert shown(rows, contract, ()) == (
+        '{"owner": "(redacted)", "note": "ask (email)"}',
+        '{"owner": null, "note": "O1"}',
+    )
+    assert shown(rows, contract, ("owner",))[0] == '{"owner": "Ada Kent", "note": "ask (email)"}', "a mask by then"
+
+
+def test_what_great_expectations_says_is_kept_beside_each_check(spark: SparkSession, gate: Gate) -> None:
+    checks = gate.judge(candidate(spark, VIOLATIONS["volume"], batch=None)).checks
+    from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+
+    said = {check.rule: json.loads(check.validation or "") for check in checks}
+    volume = ExpectationValidationResult(**said["volume"])
+    assert (volume.success, volume.result["observed_value"]) == (False, 21)
+    assert said["volume"]["expectation_config"]["type"] == "expect_table_row_count_to_be_between"
+    assert all(each["success"] for rule, each in said.items() if rule != "volume")
+
+
+def test_evidence_of_an_earlier_headwater_gains_the_columns_that_it_lacks(tmp_path: Path) -> None:
+    columns = [evidence.SCHEMA.field(number) for number in range(10)]
+    earlier = Table("_dq_results.sales", "_dq_results", pa.schema(columns))
+    engine, verdict = EmbeddedEngine(Place(str(tmp_path))), Verdict("silver.sales", ())
+    rows = evidence.rows(verdict, Occasion("run1", 1, AT))
+    engine.overwrite(earlier, rows.select(earlier.schema.names), {"table": "sales"}, Commit(earlier.app_id, 1, {}))
+
+    now, occasion = replace(earlier, schema=evidence.SCHEMA), Occasion("run2", 1, AT)
+    where = occasion.replaces("sales", verdict)
+    engine.overwrite(now, evidence.rows(verdict, occasion), where, Commit(now.app_id, 2, {}))
+
+    held = DeltaTable(str(tmp_path / "_dq_results")).to_pyarrow_table().to_pylist()
+    assert {(row["run_id"], row["kind"], row["passed"]) for row in held} == {
+        ("run1", None, None),
+        ("run2", "gate", False),
+    }

@@ -16,7 +16,18 @@ from headwater.run.report import RunReport, TableReport
 
 AT = datetime(2024, 11, 1, tzinfo=UTC)
 PASSED = ({"rule": "order_id:unique", "severity": "critical", "success": True},)
-FAILED = ({"rule": "order_id:unique", "severity": "critical", "success": False},)
+FAILED = (
+    {
+        "rule": "order_id:unique",
+        "severity": "critical",
+        "success": False,
+        "observed": 2.0,
+        "limit": "none twice",
+        "detail": "2 keys (order_id) stand more than once",
+        "keys": ('{"order_id": "O1"}', '{"order_id": null, "line": 2}'),
+        "records": ("snowflake_orders 8f",),
+    },
+)
 
 ORDERS_IN = TableReport(
     table="snowflake_orders",
@@ -120,6 +131,7 @@ def test_a_refusal_of_the_gate_leads_to_its_checks() -> None:
         outcome="gate failed",
         reason="order_id:unique failed: 2 observed",
         checks=FAILED,
+        below=("gold.customer_360",),
     )
     skipped = TableReport(table="customer_360", layer="gold", outcome="skipped", reason="silver.orders was refused")
 
@@ -127,8 +139,33 @@ def test_a_refusal_of_the_gate_leads_to_its_checks() -> None:
 
     assert "silver.orders gate failed: order_id:unique failed: 2 observed" in text
     assert "gold.customer_360 skipped: silver.orders was refused" in text
-    assert 'headwater query "SELECT * FROM _dq_results WHERE NOT success"' in text
+    assert "  headwater quality orders" in text.split("Next:")[1]
+    block = text[text.index("silver.orders was not published, and stays as it was:") :].split("\n\n")[0]
+    assert [line.strip().split(maxsplit=1) for line in block.splitlines()[1:]] == [
+        ["rule", "order_id:unique (critical)"],
+        ["observed", "2; limit: none twice"],
+        ["2", "keys (order_id) stand more than once"],
+        ["rows", "order_id=O1; order_id=null, line=2"],
+        ["records", "snowflake_orders 8f"],
+        ["stale", "now  gold.customer_360"],
+        ["look", "headwater quality orders --run 20241101T000000"],
+        ["mend", "correct it at the source, or the limit in config/dq.yaml; then: headwater run"],
+        ["or", "accept  headwater quality accept orders --run 20241101T000000 --rule order_id:unique --why '...'"],
+    ]
     assert report(refused, skipped).exit_code == 2
+
+
+def test_what_was_not_judged_and_what_merely_grew_old_cannot_be_accepted() -> None:
+    raised = {**FAILED[0], "observed": None, "detail": "no rate", "limit": "", "keys": (), "records": ()}
+    unjudged = TableReport("orders", "silver", "gate failed", checks=(raised,))
+    stale = TableReport("orders", "silver", "gate failed", checks=FAILED, version=4)
+
+    text = summary(report(unjudged), Afterwards("headwater"))
+    assert "observed   nothing: it could not be judged; limit: that it is judged" in text
+    assert "or accept" not in text
+    old = summary(report(stale), Afterwards("headwater"))
+    assert "silver.orders stands, and is not good enough any more:" in old
+    assert "or accept" not in old
 
 
 def test_the_document_says_the_same() -> None:

@@ -17,6 +17,7 @@ from headwater.cli.describe import describe
 from headwater.cli.forget import forget
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
+from headwater.cli.quality import quality
 from headwater.cli.reconcile import reconcile
 from headwater.cli.run import run
 from headwater.cli.runs import runs
@@ -52,7 +53,7 @@ def headwater() -> None:
 
 
 for command in (
-    *(run, status, describe, query, runs, watermark, reconcile, vacuum, forget, contract),
+    *(run, status, describe, query, quality, runs, watermark, reconcile, vacuum, forget, contract),
     *(check, doctor, config, sandbox),
 ):
     headwater.add_command(command)

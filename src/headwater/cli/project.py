@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ def check(session: Session, source: str) -> int:
     failed = 0
     for table, extractor in _extractors(session, source):
         try:
-            found, clock = extractor.check(), extractor.clock()
+            with closing(extractor):
+                found, clock = extractor.check(), extractor.clock()
         except HeadwaterError as error:
             failed += 1
             click.echo(f"{table}: {error}", err=True)

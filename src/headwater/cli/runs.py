@@ -89,7 +89,7 @@ def _run_document(run: "LedgerRun") -> dict[str, Any]:
 
 
 def _lines(session: Session, run: "LedgerRun", done: "list[Step]") -> list[str]:
-    from headwater.observe.summary import drifted
+    from headwater.observe.summary import Afterwards, drifted, refusals
     from headwater.observe.tabular import instant, size
 
     took = "" if run.seconds is None else f", took {run.seconds:.1f} s"
@@ -104,6 +104,8 @@ def _lines(session: Session, run: "LedgerRun", done: "list[Step]") -> list[str]:
         lines.append(f"not finished: {', '.join(unfinished)}")
     lines += [f"{step.layer}.{step.table} {step.outcome}: {step.reason}" for step in done if step.reason]
     lines += _failed_checks(done)
+    if refused := refusals(done, run.run_id, Afterwards(session.command, session.options)):
+        lines += ["", *refused, ""]
     if changed := drifted(done):
         lines += ["", *changed, ""]
     command = f"{session.command} run{session.options}"

@@ -160,6 +160,13 @@ def refuse_what_is_done(handle: DeltaTable, table: Table, commit: Commit) -> Non
         raise CommitRefused(f"{table.name}: version {commit.version} is committed already (the table is at {recorded})")
 
 
+def widen(handle: DeltaTable, table: Table) -> None:
+    """Give a table that was made by an earlier Headwater the columns that it lacks, in a commit of their own."""
+    names = {field.name for field in handle.schema().fields}
+    if more := [field for field in Schema.from_arrow(table.schema).fields if field.name not in names]:
+        handle.alter.add_columns(more)
+
+
 def _widened(handle: DeltaTable, table: Table) -> Schema:
     """The schema that stands, with the columns of `table` that it lacks behind its own."""
     standing = handle.schema()

@@ -198,6 +198,7 @@ class EmbeddedEngine:
         def overwritten() -> None:
             handle = delta.existing(self._place(table), table)
             delta.refuse_what_is_done(handle, table, commit)
+            delta.widen(handle, table)
             properties = delta.commit_properties(commit, uuid.uuid4().hex)
             write_deltalake(handle, rows, mode="overwrite", predicate=predicate, commit_properties=properties)
 

@@ -1,18 +1,25 @@
 """Writes a stream of Arrow batches once per `_row_id`, with memory that does not grow with the stream."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROW_ID = "_row_id"
 
-_MEMORY_LIMIT = "1GB"
+_MEMORY_LIMIT = "128MB"
+_HASHED = 1 << 22
+"""The hashes of up to so many identities of a file are held in memory (32 MB); more of them are grouped on disk."""
+_LOOKED_AT = 8_192
+_REPEATING = 0.5
+"""A column has a dictionary where the first rows have at most so many distinct values a row."""
 
 
 def write_once(
@@ -23,16 +30,15 @@ def write_once(
     The file has the columns of `schema` and those that batches have beside them; where a batch lacks one it is null.
     `held` is read once, and only if there were rows. Says how many rows were read and how many of them were left out.
     """
-    read = 0
+    read, identities = 0, _Identities()
     try:
         with _Widening(path, schema) as file:
-            for batch in batches:
+            for batch in identities.of(batches):
                 read += batch.num_rows
                 file.write(batch)
         if read == 0:
-            path.unlink()
             return 0, 0
-        repeated = _leave_out_repeated(path, held)
+        repeated = 0 if held is None and identities.differ() else _leave_out_repeated(path, held)
     except BaseException:
         path.unlink(missing_ok=True)  # the stream broke off: half of it is nothing
         raise
@@ -41,12 +47,40 @@ def write_once(
     return read, repeated
 
 
+class _Identities:
+    """Whether no `_row_id` of a stream came twice, by their hashes, which are gathered as it passes."""
+
+    def __init__(self) -> None:
+        self._hashes: list[pa.ChunkedArray] = []
+        self._rows = 0
+
+    def of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The same batches."""
+        with duckdb.connect(config={"threads": 1}) as connection:
+            for batch in batches:
+                self._rows += batch.num_rows
+                if self._rows > _HASHED:
+                    self._hashes.clear()
+                else:
+                    connection.register("batch", pa.table({ROW_ID: batch.column(ROW_ID)}))
+                    told = connection.sql(f"SELECT hash({ROW_ID}) AS hashed FROM batch").to_arrow_table()  # noqa: S608
+                    self._hashes.append(told["hashed"])
+                yield batch
+
+    def differ(self) -> bool:
+        """False also where there were too many to hold."""
+        if self._rows > _HASHED:
+            return False
+        hashes = np.sort(np.concatenate([each.to_numpy() for each in self._hashes]))
+        return not (hashes[1:] == hashes[:-1]).any()
+
+
 class _Widening:
     """A Parquet file that may be given wider batches on the way: what it has by then is copied under the new schema."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
-        self._writer = _writer(path, schema)
+        self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -54,25 +88,30 @@ class _Widening:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
+        if more := [field for field in batch.schema if field.name not in self._schema.names]:
+            self._widen(more)
         if batch.schema != self._schema:
-            if more := [field for field in batch.schema if field.name not in self._schema.names]:
-                self._widen(more)
             batch = _under(batch, self._schema)
+        if self._writer is None:
+            self._writer = _writer(self._path, batch)
         self._writer.write_batch(batch)
 
     def _widen(self, more: Sequence[pa.Field]) -> None:
+        self._schema = pa.schema([*self._schema, *more])
+        if self._writer is None:
+            return
         self._writer.close()
+        self._writer = None
         narrow = self._path.with_suffix(".narrow.parquet")
         self._path.replace(narrow)
-        self._schema = pa.schema([*self._schema, *more])
-        self._writer = _writer(self._path, self._schema)
         try:
             with pq.ParquetFile(narrow) as file:
                 for batch in file.iter_batches():
-                    self._writer.write_batch(_under(batch, self._schema))
+                    self.write(batch)
         finally:
             narrow.unlink()
 
@@ -124,10 +163,12 @@ def _all_differ(connection: duckdb.DuckDBPyConnection, source: str) -> bool:
     return bool(most == 1)
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Columns whose values may come again have a dictionary. Identities don't: it would be made and thrown away."""
-    repeating = [field.name for field in schema if field.name != ROW_ID]
-    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating)
+def _writer(path: Path, first: pa.RecordBatch) -> pq.ParquetWriter:
+    """Columns have a dictionary where the values of the first rows come again; elsewhere it would be thrown away."""
+    few = first.slice(0, _LOOKED_AT)
+    flat = [field.name for field in few.schema if not pa.types.is_nested(field.type)]
+    repeating = [name for name in flat if pc.count_distinct(few.column(name)).as_py() <= _REPEATING * few.num_rows]
+    return pq.ParquetWriter(path, first.schema, compression="zstd", use_dictionary=repeating)
 
 
 def _quoted(text: str) -> str:

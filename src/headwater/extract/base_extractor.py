@@ -17,7 +17,7 @@ from headwater.errors import ConfigurationError, SourceRejected, SourceUnavailab
 from headwater.extract.drift import Drift
 from headwater.secrets import Secret
 
-ROWS_PER_WINDOW = 1_000_000
+ROWS_PER_WINDOW = 500_000
 MOST_WINDOWS = 64
 _FIRST_PAUSE_S = 0.3
 _SLOWEST_BYTES_PER_S = 1024

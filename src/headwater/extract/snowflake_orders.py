@@ -75,6 +75,8 @@ class SnowflakeExtractor(Extractor):
         self._place = ".".join(parts)
         self._cursor_column = contract.cursor or ""
         self._shape = BronzeShape(self.source, self._place, contract, self.drift)
+        self._free: list[SnowflakeConnection] = []
+        """Logins that nobody uses now; two windows that are read at once have one each."""
 
     def check(self) -> str:
         with self._cursor() as cursor:
@@ -154,24 +156,36 @@ class SnowflakeExtractor(Extractor):
 
     @contextmanager
     def _cursor(self) -> Iterator["SnowflakeCursor"]:
-        """Log in, and log out at the end; Snowflake's errors become ours."""
+        """Log in, unless a login of before is free; after an error it is not used again. Their errors become ours."""
         from snowflake.connector import errors
         from snowflake.connector.vendored.requests.exceptions import RequestException
 
         try:
-            connection = self._answered(self._connect)
+            connection = self._free.pop() if self._free else self._answered(self._connect)
         except errors.Error as error:
             raise self._refused(error) from error
+        unhurt = False
         try:
             self._answered(lambda: _take_first_steps(connection))
             yield connection.cursor()
+            unhurt = True
         except errors.Error as error:
             raise self._told(error) from error
         except RequestException as error:
             raise SourceUnavailable(self.source, self._unanswered(error)) from error
         finally:
-            with suppress(SourceUnavailable):
-                self._answered(connection.close)
+            if unhurt:
+                self._free.append(connection)
+            else:
+                self._log_out(connection)
+
+    def close(self) -> None:
+        while self._free:
+            self._log_out(self._free.pop())
+
+    def _log_out(self, connection: "SnowflakeConnection") -> None:
+        with suppress(SourceUnavailable):
+            self._answered(connection.close)
 
     def _answered(self, ask: Callable[[], Answer]) -> Answer:
         """Ask in a thread of its own, and go on without it where no answer comes in time.

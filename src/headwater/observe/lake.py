@@ -17,6 +17,7 @@ from headwater.contracts.types import spark_type
 from headwater.engine.delta import recorded
 from headwater.errors import LakeError
 from headwater.object_store import Place
+from headwater.observe.history import last_verdicts
 
 Schema: TypeAlias = Literal["bronze", "silver", "gold", "quarantine", "rejects", "restricted", "main"]
 
@@ -113,15 +114,22 @@ def statuses(lake: Place, contracts: Contracts) -> list[TableStatus]:
     lake.check()
     tables = lake_tables(lake, contracts)
     handles = open_all(tables)
-    evidence = next((handle for table, handle in handles.items() if table.name == EVIDENCE), None)
-    verdicts = _last_verdicts(evidence) if evidence else {}
+    verdicts = last_verdicts(
+        next((table.dataset(handle) for table, handle in handles.items() if table.name == EVIDENCE), None)
+    )
     return [_status(table, handles.get(table), verdicts) for table in tables if table.contract is not None]
 
 
 def status_of(lake: Place, contracts: Contracts, table: LakeTable) -> TableStatus:
     """The state of one table."""
-    evidence = next(each for each in lake_tables(lake, contracts) if each.name == EVIDENCE).open()
-    return _status(table, table.open(), _last_verdicts(evidence) if evidence else {})
+    return _status(table, table.open(), last_verdicts(evidence_of(lake, contracts)))
+
+
+def evidence_of(lake: Place, contracts: Contracts) -> Dataset | None:
+    """The checks of every table; None where none was made yet."""
+    found = next(each for each in lake_tables(lake, contracts) if each.name == EVIDENCE)
+    handle = found.open()
+    return None if handle is None else found.dataset(handle)
 
 
 def _status(table: LakeTable, handle: DeltaTable | None, verdicts: Mapping[str, str]) -> TableStatus:
@@ -171,19 +179,3 @@ def _position(inputs: Mapping[str, Any]) -> str:
     if offsets := inputs.get("offsets"):
         return " ".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
     return ""
-
-
-def _last_verdicts(evidence: DeltaTable) -> dict[str, str]:
-    """For each table `passed`, `warned` or `failed`, by the checks of the last run that judged it."""
-    columns = ["run_id", "table", "severity", "success"]
-    checks = evidence.to_pyarrow_dataset().to_table(columns=columns).to_pylist()
-    last: dict[str, str] = {}
-    for check in checks:
-        last[check["table"]] = max(last.get(check["table"], ""), check["run_id"])
-    verdicts: dict[str, str] = dict.fromkeys(last, "passed")
-    for check in checks:
-        table = check["table"]
-        if check["run_id"] != last[table] or check["success"]:
-            continue
-        verdicts[table] = "failed" if check["severity"] == "critical" or verdicts[table] == "failed" else "warned"
-    return verdicts

@@ -24,6 +24,7 @@ class Step:
     reason: str
     checks: tuple[Mapping[str, Any], ...]
     drift: tuple[Mapping[str, str], ...]
+    below: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def _step(table: str, said: Mapping[str, Any]) -> Step:
         reason=str(said.get("reason") or ""),
         checks=tuple(said.get("checks") or ()),
         drift=tuple(said.get("drift") or ()),
+        below=tuple(said.get("below") or ()),
     )
 
 

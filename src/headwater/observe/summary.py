@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headwater.observe.refusal import Refusal
+from headwater.observe.refusal import lines as refusal_lines
 from headwater.observe.tabular import aligned, instant, size
 from headwater.run.report import RunReport, TableReport
 
@@ -45,6 +47,7 @@ def summary(report: RunReport, afterwards: Afterwards) -> str:
     blocks = [_layer(report, layer) for layer in TERMS]
     blocks += [
         _wrong(report),
+        refusals(report.tables, report.run_id, afterwards),
         drifted(report.tables),
         _refused(report, afterwards),
         _end(report, afterwards),
@@ -71,7 +74,8 @@ def next_commands(report: RunReport, afterwards: Afterwards) -> list[str]:
     """What to type next: look at what was made, or see what is wrong."""
     command, options = afterwards.command, afterwards.options
     if report.exit_code == 2:
-        return [afterwards.query("SELECT * FROM _dq_results WHERE NOT success"), f"{command} status{options}"]
+        refused = [table.table for table in report.tables if table.outcome == "gate failed"]
+        return [*(f"{command} quality{options} {table}" for table in refused), f"{command} status{options}"]
     if report.exit_code == 1:
         return [f"{command} doctor{options}", f"{command} run{options}"]
     commands = [
@@ -112,6 +116,17 @@ def _wrong(report: RunReport) -> list[str]:
         for table in report.tables
         if table.outcome in _WRONG
     ]
+
+
+def refusals(tables: "Iterable[TableReport | Step]", run_id: str, afterwards: Afterwards) -> list[str]:
+    """What the gate refused, for whoever has to mend it."""
+    blocks: list[str] = []
+    for table in tables:
+        if table.outcome == "gate failed":
+            batch = table.version is None
+            refusal = Refusal(table.layer, table.table, run_id, table.checks, table.below, batch)
+            blocks += [*([""] if blocks else []), *refusal_lines(refusal, afterwards.command, afterwards.options)]
+    return blocks
 
 
 def drifted(tables: "Iterable[TableReport | Step]") -> list[str]:
@@ -175,6 +190,7 @@ def _table_document(table: TableReport, afterwards: Afterwards) -> dict[str, Any
         "reason": table.reason,
         "checks": [dict(check) for check in table.checks],
         "drift": [dict(each) for each in table.drift],
+        "below": list(table.below),
     }
     if _refused_rows(table)[0]:
         made["refused"] = _refused_query(table, afterwards)

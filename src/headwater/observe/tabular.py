@@ -18,6 +18,13 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def number(value: float | None) -> str:
+    """A measured number: whole ones with all their digits, others with four; empty for none."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+
+
 def span(length: timedelta) -> str:
     """A length of time in its two largest units: 3 d 4 h."""
     left = round(length.total_seconds())

@@ -3,9 +3,10 @@
 Only `questions.py` imports it, in a thread, while data is still being extracted.
 """
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -24,7 +25,22 @@ from great_expectations.expectations.core.expect_table_row_count_to_be_between i
 from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
 from great_expectations.expectations.expectation import Expectation
 
+from headwater.masking.embedded import without_contacts_in
+
 _MANY = 2**62
+_LISTS = frozenset(
+    {
+        "partial_unexpected_list",
+        "partial_unexpected_counts",
+        "partial_unexpected_index_list",
+        "unexpected_list",
+        "unexpected_index_list",
+        "unexpected_index_query",
+        "unexpected_rows",
+        "details",
+    }
+)
+"""Parts of a result that hold values of rows."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +53,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """`error` says why a question was not answered."""
+    """`error` says why a question was not answered; `validation` is Great Expectations' own result, as JSON."""
 
     success: bool
     observed: float | None
     error: str | None = None
+    validation: str | None = None
 
 
 class ExpectNoRows(UnexpectedRowsExpectation):
@@ -77,7 +94,7 @@ class Suites:
         suite = gx.ExpectationSuite(name=table, expectations=expectations)
         batch = self._batch.get_batch({"dataframe": candidate})
         validated = batch.validate(suite, result_format="BASIC")
-        return {_rule(result): _answer(result) for result in validated.results}
+        return {_rule(each): replace(_answer(each), validation=_validation(each)) for each in validated.results}
 
 
 def _rule(result: Any) -> str:
@@ -91,11 +108,23 @@ def _answer(result: Any) -> Answer:
     return Answer(bool(result.success), None if observed is None else float(observed))
 
 
+def _validation(result: Any) -> str:
+    """A validation result as JSON, without values of rows, which it may list, and without contacts in any message."""
+    told = result.to_json_dict()
+    told["result"] = {name: value for name, value in (told.get("result") or {}).items() if name not in _LISTS}
+    for report in _reports(told.get("exception_info") or {}):
+        report.pop("exception_traceback", None)
+    return without_contacts_in(json.dumps(told, sort_keys=True, ensure_ascii=False))
+
+
 def _error(told: Mapping[str, Any]) -> str | None:
     """The first exception in `exception_info`, which is one report or one report for each metric."""
-    reports = [told] if "raised_exception" in told else list(told.values())
-    raised = [report for report in reports if report.get("raised_exception")]
+    raised = [report for report in _reports(told) if report.get("raised_exception")]
     return str(raised[0].get("exception_message")) if raised else None
+
+
+def _reports(told: Mapping[str, Any]) -> list[Any]:
+    return [told] if "raised_exception" in told else list(told.values())
 
 
 def no_nulls(rule: str, column: str) -> Question:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -83,7 +84,9 @@ def _batch_checks(candidate: Candidate) -> list[Check]:
         share, limit = batch.share(rule), candidate.limits.refused_share(rule)
         rows, of = (batch.rejected, batch.rows + batch.rejected) if rule == PARSE else (batch.broken[rule], batch.rows)
         detail = f"{in_words(rule, candidate.contract)} in {rows} of {of} rows, which is {share:.2%}; limit {limit:.2%}"
-        checks.append(Check(f"refused:{rule}", "critical", share, f"at most {limit:g}", share <= limit, detail))
+        check = Check(f"refused:{rule}", "critical", share, f"at most {limit:g}", share <= limit, detail)
+        sample = batch.sample(rule)
+        checks.append(replace(check, keys=sample.keys, records=sample.records))
     for rule, rows in sorted(batch.nulled.items()):
         detail = (
             f"{in_words(rule, candidate.contract)} in {rows} rows, where it was set to null (validation_mode: loose)"

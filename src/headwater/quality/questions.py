@@ -5,7 +5,7 @@ Only `gate.py` imports it, in a thread, while data is still being extracted.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -69,7 +69,9 @@ class Questioner:
             for name in views:
                 self._session.catalog.dropTempView(name)
         rows = answers["volume"].observed if "volume" in answers else None
-        return [_check(each, answers.get(each.question.rule), rows) for each in asked]
+        checks = [_check(each, answers.get(each.question.rule), rows) for each in asked]
+        said = {rule: answer.validation for rule, answer in answers.items()}
+        return [replace(check, validation=said.get(check.rule)) for check in checks]
 
 
 def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:

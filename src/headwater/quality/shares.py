@@ -7,16 +7,29 @@ from headwater.quality.rules import PARSE
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Some rows that broke a rule: their keys, and where they came from, as `Check` has both."""
+
+    keys: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class BatchShares:
     """A batch's rows (those with a newer version of their key in it left out), how many broke each rule, and rejects.
 
-    `nulled` counts the accepted rows in which a field was set to null, by the rule that it broke.
+    `nulled` counts the accepted rows in which a field was set to null, by the rule that it broke. `samples` has some rows
+    for each rule that more rows broke than may.
     """
 
     rows: int
     rejected: int = 0
     broken: Mapping[str, int] = field(default_factory=dict)
     nulled: Mapping[str, int] = field(default_factory=dict)
+    samples: Mapping[str, Sample] = field(default_factory=dict)
+
+    def sample(self, rule: str) -> Sample:
+        return self.samples.get(rule, Sample())
 
     def share(self, rule: str) -> float:
         """The part of the batch that broke `rule`, 0 to 1; for `parse` the rejects count as rows of the batch."""

@@ -32,8 +32,23 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Acceptance:
+    """Who lets one batch pass a rule that it broke in the run `run_id`, when (`at`, ISO 8601) and why."""
+
+    by: str
+    at: str
+    why: str
+    run_id: str
+
+
+@dataclass(frozen=True)
 class Check:
-    """One limit held against what was observed; `observed` is None where it could not be observed."""
+    """One limit held against what was observed; `observed` is None where it could not be observed.
+
+    Of a check that failed `keys` are those of some rows that broke the rule, each as JSON and masked, and `records`
+    says where such rows came from: the Bronze table, and what tells the record apart there. `validation` is what Great
+    Expectations itself says of it, as JSON; None where it was not asked.
+    """
 
     rule: str
     severity: Severity
@@ -41,6 +56,10 @@ class Check:
     limit: str
     success: bool
     detail: str = ""
+    keys: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    validation: str | None = None
+    accepted: Acceptance | None = None
 
 
 @dataclass(frozen=True)
@@ -52,16 +71,30 @@ class Verdict:
 
     @property
     def success(self) -> bool:
-        """No critical check failed, and at least one was made."""
+        """No critical check failed that nobody accepted, and at least one was made."""
         return bool(self.checks) and not self.failed
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.success and check.severity == "critical")
+        return tuple(
+            check for check in self.checks if not check.success and check.severity == "critical" and not check.accepted
+        )
+
+    @property
+    def accepted(self) -> tuple[Check, ...]:
+        """What failed and was accepted by somebody, for this batch."""
+        return tuple(check for check in self.checks if check.accepted)
 
     @property
     def warnings(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if not check.success and check.severity == "warning")
+
+    @property
+    def word(self) -> str:
+        """`failed`; or, of one that lets pass, `accepted` (by somebody), `warned` or `passed`."""
+        if not self.success:
+            return "failed"
+        return "accepted" if self.accepted else "warned" if self.warnings else "passed"
 
     @property
     def why(self) -> str:

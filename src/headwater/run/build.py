@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from headwater.engine import Attempt, Commit, Head, Held, Staged, Table
 from headwater.errors import BalanceBroken
 from headwater.masking import tokens
 from headwater.quality import evidence, freshness
+from headwater.quality.evidence import Occasion
 from headwater.quality.freshness import standing_checks
 from headwater.quality.newest import END, OVERTAKEN, looked_up, newest
 from headwater.quality.rules import NULLED, RULES, forgiven, judged, reasons
@@ -30,6 +31,7 @@ from headwater.run.events import Staged as FilesStaged
 from headwater.run.masked import check_inputs, masks_differ
 from headwater.run.report import TableReport
 from headwater.run.tables import QUARANTINE, evidence_table, lake_table, quarantine_table, rejects_table
+from headwater.run.verdicts import accepted_told, batch_samples, keep_evidence, sampled, with_acceptances
 from headwater.transform.presented import presented, unreadable
 from headwater.transform.table import TableFunction
 
@@ -96,7 +98,11 @@ class Build:
         newest = datetime.fromisoformat(told) if told else None
         limits = self.context.limits.tables[self.contract.name]
         verdict = Verdict(self.contract.table, standing_checks(self.contract, limits, newest, self.context.at))
-        checks = tuple(asdict(check) for check in verdict.checks)
+        if verdict.failed or verdict.warnings:
+            table = evidence_table(self.contract, "standing")
+            occasion = Occasion(self.context.run_id, head.txn, self.context.at, "standing", head.inputs or {})
+            keep_evidence(self.context, verdict, occasion, self.context.engine.head(table), table)
+        checks = tuple(map(evidence.told, verdict.checks))
         report = TableReport(self.contract.name, self.contract.layer, "unchanged", version=head.version, checks=checks)
         return replace(report, outcome="gate failed", reason=verdict.why) if verdict.failed else report
 
@@ -123,6 +129,11 @@ class Build:
         if self.contract.layer == "gold":
             check_inputs(self.context, self.contract, heads)
         return {name: head.version for name, head in heads.items() if head is not None}
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        """What the table would be made of now."""
+        return self._inputs
 
     @cached_property
     def _opened(self) -> dict[str, DataFrame]:
@@ -256,12 +267,15 @@ class Build:
     def _batch(self, staged: Staged, head: Head | None) -> BatchShares:
         """What came new, as the gate judges it before the split."""
         broken: dict[str, int] = {}
-        refused = staged.where(end="quarantined", came="new")
+        rows, refused = None, staged.where(end="quarantined", came="new")
         if refused.files:
             rows = self.context.engine.staged(self._table, refused)
             rows = rows.where((F.col("end") == "quarantined") & (F.col(_CAME) == "new"))
             broken = _counted(rows, RULES)
-        return BatchShares(staged.where(came="new").rows, self._rejected_since(head), broken, self._nulled(staged))
+        rejects = self._rejects_since(head)
+        rejected = sum(each.count() for each in rejects.values())
+        batch = BatchShares(staged.where(came="new").rows, rejected, broken, self._nulled(staged))
+        return replace(batch, samples=batch_samples(self.context, self.contract, batch, rows, rejects))
 
     def _nulled(self, staged: Staged) -> dict[str, int]:
         """Of what is newly accepted, how many rows had a field set to null, by the rule that it broke."""
@@ -338,16 +352,16 @@ class Build:
         named = joined.withColumnRenamed("_input", "input").select(*QUARANTINE.names)
         return named.toArrow().cast(QUARANTINE)
 
-    def _rejected_since(self, head: Head | None) -> int:
-        """How many records of the sources' batches lie in the rejects: the gate holds them against the batch too."""
+    def _rejects_since(self, head: Head | None) -> dict[str, DataFrame]:
+        """The records of the sources' batches that lie in the rejects: the gate holds them against the batch too."""
         run = head.metadata.get("run_id") if head and head.inputs is not None else None
-        count = 0
+        found = {}
         for name in self.function.versions:
             table = rejects_table(self.context.contracts[name])
             if (at := self.context.engine.head(table)) is not None:
                 rejects = self.context.engine.read(table, at.version)
-                count += (rejects if run is None else rejects.where(F.col("_run_id") > run)).count()
-        return count
+                found[name] = rejects if run is None else rejects.where(F.col("_run_id") > run)
+        return found
 
     def _candidate(self, staged: Staged) -> DataFrame:
         """What is about to become the table, as it was written."""
@@ -371,7 +385,7 @@ class Build:
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
         verdict = context.gate.judge(
-            Candidate(
+            asked := Candidate(
                 contract=self.contract,
                 rows=candidate,
                 limits=context.limits.tables[name],
@@ -382,8 +396,11 @@ class Build:
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
             )
         )
+        verdict = sampled(context, verdict, asked, self._computed if self.contract.layer == "silver" else None)
+        occasion = Occasion(context.run_id, txn, context.at, "gate", self._inputs)
+        verdict = with_acceptances(context, verdict, occasion)
         context.emit(Judged(name, verdict.success, tuple(check.rule for check in verdict.failed)))
-        checks = self._keep_evidence(verdict, txn)
+        checks = self._keep_evidence(verdict, occasion)
         report = TableReport(name, self.contract.layer, "committed", terms, bytes=staged.bytes, checks=checks)
         if not verdict.success:
             context.engine.discard(self._table, staged)
@@ -392,7 +409,8 @@ class Build:
             "run_id": context.run_id,
             "at": context.at.isoformat(),
             "counts": terms,
-            "verdict": "warned" if verdict.warnings else "passed",
+            "verdict": verdict.word,
+            "accepted": accepted_told(verdict),
             "newest": self._newest(verdict),
             "masking": context.masking.record(name),
         }
@@ -408,16 +426,12 @@ class Build:
         ages = [check.observed for check in verdict.checks if check.rule == freshness.RULE]
         return None if not ages or ages[0] is None else (self.context.at - timedelta(seconds=ages[0])).isoformat()
 
-    def _keep_evidence(self, verdict: Verdict, txn: int) -> tuple[Mapping[str, Any], ...]:
-        rows = evidence.rows(verdict, self.context.run_id, txn, self.context.at)
-        where: dict[str, str | int] = {"table": self.contract.name, "target_version": txn}
-        rows = rows.set_column(
-            rows.schema.get_field_index("table"), "table", pa.array([self.contract.name] * rows.num_rows)
-        )
+    def _keep_evidence(self, verdict: Verdict, occasion: Occasion) -> tuple[Mapping[str, Any], ...]:
+        """Write the verdict down, as one of those beside the table, and say what was checked."""
         self.context.leases.check(self.contract.name)
         table = evidence_table(self.contract)
-        self.context.engine.overwrite(table, rows, where, self._commit_beside(table, {}, {}))
-        return tuple(rows.select(["rule", "severity", "observed", "limit", "success", "detail"]).to_pylist())
+        keep_evidence(self.context, verdict, occasion, self._beside[table.name], table)
+        return tuple(map(evidence.told, evidence.checks(verdict)))
 
 
 def _digest(rows: pa.Table) -> str:

@@ -22,7 +22,7 @@ from headwater.run.context import Context
 from headwater.run.cpu import CpuShares
 from headwater.run.events import Observer, RaceLost, RunFinished, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
-from headwater.run.plan import Plan, planned
+from headwater.run.plan import Plan, everything_below, planned
 from headwater.run.report import Outcome, RunReport, TableReport
 from headwater.run.tables import lake_table
 
@@ -123,6 +123,9 @@ class _Steps:
             lake = lake_of(self._context.settings)
             reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or unexpected(error)
             report = TableReport(name, contract.layer, "failed", reason=reason)
+        if report.outcome == "gate failed":
+            below = everything_below(name, self._context.contracts, self._context.functions)
+            report = replace(report, below=tuple(self._context.contracts[each].table for each in below))
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
         return report

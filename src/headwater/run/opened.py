@@ -14,7 +14,7 @@ from headwater.object_store import lake_of
 from headwater.quality.gate import Gate
 from headwater.quality.limits import load_limits
 from headwater.run.context import Context, emitter
-from headwater.run.events import Committed, Event, Observer
+from headwater.run.events import Committed, Event, Observer, RunStarted
 from headwater.run.mirror import Mirror
 from headwater.state import Holder, Leases, open_store
 from headwater.transform.table import load_tables
@@ -39,8 +39,13 @@ def opened(settings: Settings, at: datetime | None, observers: Sequence[Observer
     lake.check()
     engine, gate, store = EmbeddedEngine(lake), Gate(limits.timeout), open_store(settings)
 
+    judged = False
+
     def warm(event: Event) -> None:
-        if isinstance(event, Committed):
+        nonlocal judged
+        if isinstance(event, RunStarted):
+            judged = any(contracts[name].layer != "bronze" for name in event.tables)
+        if isinstance(event, Committed) and judged:
             gate.warm()
 
     emit = emitter((warm, *observers))

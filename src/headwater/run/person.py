@@ -131,8 +131,8 @@ def places(context: Context, persons: Sequence[Person]) -> Iterator[Place]:
             yield Place(rejects_table(contract), contract, tuple(_rejects(each, contract) for each in persons))
         elif contract.layer == "silver":
             yield Place(quarantine_table(contract), contract, tuple(_quarantine(each, contract) for each in persons))
-    texts = frozenset(EVIDENCE.names) - _TELLS_APART
-    yield Place(Table("_dq_results.forgotten", "_dq_results", EVIDENCE), None, (Spot(free=texts),) * len(persons))
+    spots = tuple(_evidence(each) for each in persons)
+    yield Place(Table("_dq_results.forgotten", "_dq_results", EVIDENCE), None, spots)
     yield Place(TOKENS, None)
 
 
@@ -172,6 +172,12 @@ def _rejects(person: Person, contract: Contract) -> Spot:
 def _quarantine(person: Person, contract: Contract) -> Spot:
     own = frozenset({"key"}) if contract.name == person.contract.name else frozenset[str]()
     return Spot(own=own, free=frozenset({"raw", "reason"}), passed=_TELLS_APART)
+
+
+def _evidence(person: Person) -> Spot:
+    """Keys of rows have their names; what an expectation says lists values, in which a number could be any count."""
+    lists = frozenset({"validation"}) if not person.key.isdigit() else frozenset[str]()
+    return Spot(free=frozenset(EVIDENCE.names) - _TELLS_APART, lines=lists, passed=_TELLS_APART)
 
 
 def _place(told: str, contracts: Contracts) -> tuple[Contract, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from headwater.config import Settings
 from headwater.contracts import Contracts
@@ -44,6 +45,20 @@ def neighbours(table: str, contracts: Contracts, functions: Mapping[str, TableFu
     parents = dict.fromkeys(contracts[key.parent].table for key in contract.foreign_keys)
     below = (contracts[name].table for name, function in functions.items() if table in function.inputs)
     return Neighbours(above, tuple(parents), tuple(sorted(below)))
+
+
+def everything_below(table: str, contracts: Contracts, functions: Mapping[str, TableFunction]) -> tuple[str, ...]:
+    """All that is made of a table or refers to it, near or far, by their bare names, each after those it depends on."""
+    above = {
+        name: {*function.inputs, *(key.parent for key in contracts[name].foreign_keys)}
+        for name, function in functions.items()
+        if name in contracts
+    }
+    found = {table}
+    while more := {name for name, needs in above.items() if needs & found} - found:
+        found |= more
+    order = TopologicalSorter({name: above[name] & found for name in sorted(found) if name in above})
+    return tuple(name for name in order.static_order() if name != table)
 
 
 def planned(

@@ -7,6 +7,7 @@ the windows in which they differ are then read whole.
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,8 +91,12 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
         )
     settings, source = context.settings, EXTRACTORS[contract.name].name
     block, secret = getattr(settings.data_sources, source), settings.secrets.get(source)
-    keys = build(contract.name, block, secret, contract.only(*contract.key, contract.cursor))
-    with context.lease(contract.name), tempfile.TemporaryDirectory(prefix=f"{DRAFTS}{os.getpid()}-") as folder:
+    reader = build(contract.name, block, secret, contract.only(*contract.key, contract.cursor))
+    with (
+        context.lease(contract.name),
+        closing(reader) as keys,
+        tempfile.TemporaryDirectory(prefix=f"{DRAFTS}{os.getpid()}-") as folder,
+    ):
         comparison = _Comparison(context, contract, keys, since, Path(folder))
         found = comparison.made()
         windows = comparison.windows() if mend else ()

@@ -16,6 +16,7 @@ class TableReport:
     `terms` is the table's balance: Bronze has read, landed, repeated, rejected; Silver has new, retried, accepted,
     deleted, superseded, quarantined, recomputed; Gold has rows. `consumed` is how far its inputs were read before and
     afterwards: Bronze's position, the others' version of each input. `checks` are the gate's, as its evidence has them.
+    `below` is, where the gate refused the table, all that is made of it or refers to it: stale from now on.
     `drift` says which columns Bronze's source shows otherwise than the contract: `column`, `change` and `text` of each.
     """
 
@@ -31,17 +32,17 @@ class TableReport:
     reason: str = ""
     checks: tuple[Mapping[str, Any], ...] = ()
     drift: tuple[Mapping[str, str], ...] = ()
+    below: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """`passed`, `failed` or, where the gate was not asked, empty."""
+        """`passed`, `failed`, `accepted` (by somebody) or, where the gate was not asked, empty."""
         if not self.checks:
             return ""
-        return (
-            "failed"
-            if any(not check["success"] and check["severity"] == "critical" for check in self.checks)
-            else "passed"
-        )
+        wrong = [check for check in self.checks if not check["success"] and check["severity"] == "critical"]
+        if not wrong:
+            return "passed"
+        return "accepted" if all(check.get("accepted") for check in wrong) else "failed"
 
 
 @dataclass(frozen=True)

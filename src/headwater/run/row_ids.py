@@ -1,7 +1,13 @@
 """Gives a row the same identity in every rerun, where its source has no position for it."""
 
+from collections.abc import Mapping
+
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+
+_PLAIN_PLACES = 6
+"""Up to so many decimal places Arrow writes a number without an exponent."""
 
 
 class RowIds:
@@ -17,29 +23,60 @@ class RowIds:
 
     def of(self, batch: pa.RecordBatch) -> pa.Array:
         """The identity of each row of a batch."""
-        fields = sorted(batch.schema, key=lambda field: field.name)
-        parts = [part for field in fields for part in _parts(field, batch.column(field.name))]
-        query = f"SELECT md5(concat({', '.join(parts)})) AS _row_id FROM batch"  # noqa: S608 - names are quoted
-        self._connection.register("batch", pa.Table.from_batches([batch]))
-        try:
-            table: pa.Table = self._connection.sql(query).to_arrow_table()
-        finally:
-            self._connection.unregister("batch")
-        return table["_row_id"].combine_chunks().cast(pa.string())
+        columns = {name: batch.column(name) for name in sorted(batch.schema.names)}
+        texts = self._texts({name: each for name, each in columns.items() if each.null_count < batch.num_rows})
+        pieces = [piece for name, text in texts.items() for piece in (_label(name, text), text)]
+        # A null counts for nothing, and nor does its label, which is null too.
+        whole = pc.binary_join_element_wise(pa.repeat("", batch.num_rows), *pieces, "", null_handling="skip")
+        return self._asked("SELECT md5(whole) AS _row_id FROM batch", {"whole": whole})["_row_id"].cast(pa.string())
 
     def close(self) -> None:
         self._connection.close()
 
+    def _texts(self, columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        """Each column's values as texts: by Arrow, which takes a fifth of the time, where it writes what DuckDB does."""
+        texts = {name: _cheap_text(values) for name, values in columns.items()}
+        dear = [name for name, text in texts.items() if text is None]
+        if dear:
+            casts = ", ".join(f"c{number}::VARCHAR AS c{number}" for number in range(len(dear)))
+            told = {f"c{number}": columns[name] for number, name in enumerate(dear)}
+            texts |= zip(dear, self._asked(f"SELECT {casts} FROM batch", told).values(), strict=True)  # noqa: S608
+        return {name: text for name, text in texts.items() if text is not None}
 
-def _parts(field: pa.Field, values: pa.Array) -> list[str]:
-    """What a column adds to each row's text, piece by piece: one `concat` of all pieces takes two thirds of the time."""
-    if values.null_count == len(values):
-        return ["''"]
-    column = '"' + field.name.replace('"', '""') + '"'
-    label = "'" + field.name.replace("'", "''") + ":'"
-    text = f"epoch_us({column})::VARCHAR" if pa.types.is_timestamp(field.type) else f"{column}::VARCHAR"
-    if values.null_count == 0:
-        return [label, f"strlen({text})", "':'", text]
-    # `concat` passes over a null: neither its length nor its text counts, nor may its label.
-    label, colon = (f"CASE WHEN {column} IS NOT NULL THEN {each} END" for each in (label, "':'"))
-    return [label, f"strlen({text})", colon, text]
+    def _asked(self, query: str, batch: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+        self._connection.register("batch", pa.table(dict(batch)))
+        try:
+            table: pa.Table = self._connection.sql(query).to_arrow_table().combine_chunks()
+        finally:
+            self._connection.unregister("batch")
+        return {name: _whole(table[name]) for name in table.column_names}
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _cheap_text(values: pa.Array) -> pa.Array | None:
+    """The values as DuckDB writes them, or None if Arrow writes them otherwise.
+
+    Of decimals it has an exponent where there are many places, and a zero before the point where no digit may be.
+    """
+    kind = values.type
+    if pa.types.is_string(kind):
+        return values
+    if pa.types.is_timestamp(kind):
+        return values.cast(pa.timestamp("us", tz=kind.tz)).view(pa.int64()).cast(pa.string())
+    plain = pa.types.is_decimal(kind) and kind.scale <= _PLAIN_PLACES and kind.precision > kind.scale
+    return values.cast(pa.string()) if plain or pa.types.is_integer(kind) else None
+
+
+def _label(name: str, text: pa.Array) -> pa.Array | pa.Scalar:
+    """`name:length:` of each text, in bytes; null where the text is."""
+    lengths = pc.binary_length(text)
+    if text.null_count == 0:
+        extremes = pc.min_max(lengths).as_py()
+        if extremes["min"] == extremes["max"]:
+            return pa.scalar(f"{name}:{extremes['min']}:")
+    told = lengths.dictionary_encode()
+    labels = pa.array([f"{name}:{length}:" for length in told.dictionary.to_pylist()], pa.string())
+    return pa.DictionaryArray.from_arrays(told.indices, labels).dictionary_decode()

@@ -53,9 +53,10 @@ def rejects_table(contract: Contract) -> Table:
     )
 
 
-def evidence_table(contract: Contract) -> Table:
-    """The checks of every table, which lie in one; as the gate of each writes it, it is another application's."""
-    return Table(f"_dq_results.{contract.name}", "_dq_results", evidence.SCHEMA)
+def evidence_table(contract: Contract, kind: evidence.Kind = "gate") -> Table:
+    """The checks of every table, which lie in one; whoever writes those of one kind of a table is an application."""
+    of = contract.name if kind == "gate" else f"{contract.name}.{kind}"
+    return Table(f"_dq_results.{of}", "_dq_results", evidence.SCHEMA)
 
 
 def quarantine_table(contract: Contract) -> Table:
