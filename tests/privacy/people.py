@@ -41,8 +41,7 @@ def _customers() -> list[Version]:
         for n in (0, 2, 3)
     ]
     first = told(customer("C1"), FIRST, LAST, OLD_EMAIL.upper(), PHONE, STREET)
-    refused = told(customer("C1", SOON, "Sweden"), FIRST, LAST, EMAIL, PHONE, STREET)
-    return [*others, first, refused]
+    return [*others, first, told(customer("C1", SOON), FIRST, LAST, EMAIL, PHONE, STREET)]
 
 
 def _visits() -> list[Version]:
@@ -64,10 +63,14 @@ def shop() -> dict[str, Any]:
     same = replace(
         contact(1, email=EMAIL), row=(*contact(1).row[:2], FIRST, LAST, EMAIL, PHONE, None, *contact(1).row[7:])
     )
+    row = contact(3, of=9).row
+    orphan = replace(
+        contact(3, SOON, of=9), row=(*row[:2], "Mira", LAST, EMAIL, None, None, *contact(3, SOON, of=9).row[7:])
+    )
     return VERSIONS | {
         "snowflake/CUSTOMERS": (CUSTOMERS, [*_customers(), customer("C9", SOON)]),
         "redshift/customer_behavior": (EVENTS, _visits()),
-        "salesforce/Contact": (columns, [same, *contacts[1:]]),
+        "salesforce/Contact": (columns, [same, *contacts[1:], orphan]),
         "snowflake/ORDERS": (VERSIONS["snowflake/ORDERS"][0], [*VERSIONS["snowflake/ORDERS"][1], order("O9", SOON)]),
     }
 

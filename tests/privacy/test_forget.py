@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ def scanned(lake: Lake, *planted: str) -> dict[str, set[str]]:
     return found_in(files_of(lake.folder / "lake", lake.folder / "state"), planted or (*PERSON, OLD_EMAIL))
 
 
+def keyed(lake: Lake) -> set[str]:
+    """The tables, and whether the ledger, that have the key C1: alone, or as a text of JSON."""
+    told = {path: json.dumps(lake.rows(path), default=str).replace("\\", "") for path in lake.tables()}
+    ledger = (lake.folder / "state").rglob("*.json")
+    told["state"] = "".join(file.read_text(encoding="utf-8") for file in ledger).replace("\\", "")
+    return {path for path, text in told.items() if '"C1"' in text}
+
+
 def money(lake: Lake) -> dict[str, Any]:
     def total(table: str, column: str) -> Decimal:
         return sum((row[column] or Decimal() for row in lake.rows(table)), Decimal())
@@ -76,6 +85,7 @@ def money(lake: Lake) -> dict[str, Any]:
 
 def test_a_person_is_nowhere_any_more_and_money_is_where_it_was(lake: Lake) -> None:
     before, found = money(lake), scanned(lake)
+    assert keyed(lake) > {"silver/orders", "gold/customer_360", "quarantine/behavior"}
     assert set(found) == {*PERSON, OLD_EMAIL}
     assert len(set().union(*found.values())) > 10
     bronze = {row["_row_id"] for row in lake.rows("bronze/snowflake/orders")}
@@ -85,6 +95,7 @@ def test_a_person_is_nowhere_any_more_and_money_is_where_it_was(lake: Lake) -> N
     assert "forgotten: no table, version, log or ledger of this lake tells of it any more" in said
     assert scanned(lake) == {}
     assert scanned(lake, COMPANION)
+    assert keyed(lake) == set()
     assert "C1" not in {row["customer_id"] for row in lake.rows("silver/customers")}
     assert {row["_row_id"] for row in lake.rows("bronze/snowflake/orders")} == bronze
     assert money(lake)["orders"] == before["orders"]
@@ -161,12 +172,16 @@ def test_what_the_source_still_tells_lands_again_and_what_refers_does_not(lake: 
 
 
 def test_several_people_are_forgotten_at_once(lake: Lake) -> None:
-    contact = record_id("003", 1)
-    called(lake, "forget", "--key", "customers=C1", "--key", f"contacts={contact}", *WHY)
+    contact, orphan = record_id("003", 1), record_id("003", 3)
+    assert orphan in scanned(lake, orphan)
+    keys = ("customers=C1", f"contacts={contact}", f"salesforce_contacts={orphan}")
+    assert "is what is made into contacts" in called(lake, "forget", "--key", keys[2], *WHY, code=1)
+    called(lake, "forget", *chain.from_iterable(("--key", key) for key in (*keys[:2], f"contacts={orphan}")), *WHY)
 
-    assert scanned(lake, *PERSON, OLD_EMAIL, contact) == {}
+    assert scanned(lake, *PERSON, OLD_EMAIL, contact, orphan) == {}
     called(lake, "run", "--at", T1.isoformat())
-    assert scanned(lake, *PERSON, OLD_EMAIL, contact) == {}
+    assert scanned(lake, *PERSON, OLD_EMAIL, contact, orphan) == {}
+    assert lake.rows("quarantine/contacts") == []
     assert len(lake.rows("silver/contacts")) == 1
 
 

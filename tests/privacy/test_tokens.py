@@ -110,14 +110,16 @@ def test_two_runs_that_race_give_each_value_one_token(lake: Lake, point: Instant
 
 def assert_each_value_has_one_token(lake: Lake) -> None:
     """No value twice, none without its own token, and every token that a table shows leads to a value."""
-    rows = lake.rows("restricted/tokens")
+    committed = (lake.folder / "lake" / "restricted" / "tokens" / "_delta_log").glob("*.json")
+    rows = lake.rows("restricted/tokens") if any(committed) else []
     assert not [token for token, times in Counter(row["token"] for row in rows).items() if times > 1]
     assert not [v for v, times in Counter((row["classification"], row["value"]) for row in rows).items() if times > 1]
     known = {row["token"] for row in rows}
     for row in rows:
         assert row["token"] == hashed(row["classification"], row["value"])
     for table, columns in TOKENIZED.items():
-        for shown in lake.rows(table):
+        shown_in = lake.rows(table) if any((lake.folder / "lake" / table / "_delta_log").glob("*.json")) else []
+        for shown in shown_in:
             assert {shown[name] for name in columns} - {None} <= known, table
 
 
