@@ -6,7 +6,6 @@ What is searched where, what becomes of it, and what is not searched: `docs/priv
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -113,26 +112,23 @@ class Forgetting:
                 "tables": sorted(ending),
             }
             self.store.record_forgetting(context.run_id, record)
-            for seen in self._in_order():
-                if seen.place.table.path in ending:
-                    self._forget_in(seen, by)
-            self.store.scrub(lambda name, text: self._scrubbed(text, loose=name in _IN_WORDS))
-            self._scrub_logs()
-            sweep_drafts()
+            # The persons' own Bronze rows come last: from them another attempt learns what to look for.
+            for last in (False, True):
+                for path, seen in self._seen.items():
+                    if path in ending and seen.place.own_bronze is last:
+                        self._forget_in(seen, by)
+                if not last:
+                    self._scrub()
             counts = {each.table: {"gone": each.gone, "changed": each.changed} for each in told}
             for run_id, one in {**unfinished, context.run_id: record | {"counts": counts}}.items():
-                self.store.record_forgetting(run_id, {**one, "ended": datetime.now(UTC).isoformat()})
+                self.store.record_forgetting(run_id, {**one, "ended": True})
         return told
 
     @property
     def others(self) -> int:
         """How many rows of other people, in the persons' own tables, have the same e-mail address or phone number."""
-        own = {contract.path for person in self.persons for contract in (person.contract, *person.bronze)}
+        own = {person.contract.path for person in self.persons}
         return sum(seen.changed for path, seen in self._seen.items() if path in own)
-
-    def _in_order(self) -> list[_Seen]:
-        """The persons' own Bronze rows come last: from them another attempt learns what to look for."""
-        return sorted(self._seen.values(), key=lambda seen: seen.place.own_bronze)
 
     def _traces_of(self, person: Person) -> Traces:
         """What the person's own rows in Bronze say."""
@@ -248,8 +244,10 @@ class Forgetting:
             text = traces.scrubbed(text, loose=loose)
         return text
 
-    def _scrub_logs(self) -> None:
-        """Put what this machine's logs say through the same."""
+    def _scrub(self) -> None:
+        """Put what the ledger and this machine's logs say through the same, and remove what dead processes left here."""
+        self.store.scrub(lambda name, text: self._scrubbed(text, loose=name in _IN_WORDS))
+        sweep_drafts()
         for log in sorted((self.context.settings.state / "logs").glob("*.log")):
             told = log.read_text(encoding="utf-8", errors="replace")
             if (scrubbed := self._scrubbed(told, loose=True)) != told:
