@@ -92,7 +92,7 @@ def test_a_person_is_nowhere_any_more_and_money_is_where_it_was(lake: Lake) -> N
 
     said = called(lake, "forget", "--key", "customers=C1", *WHY)
 
-    assert "forgotten: no table, version, log or ledger of this lake tells of it any more" in said
+    assert "forgotten, in tables, their history, the ledger and this machine's logs" in said
     assert scanned(lake) == {}
     assert scanned(lake, COMPANION)
     assert keyed(lake) == set()

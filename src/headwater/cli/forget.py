@@ -1,6 +1,7 @@
 """`headwater forget`: take a person's rows and values out of the whole lake."""
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -41,8 +42,6 @@ def forget(session: Session, keys: tuple[str, ...], why: str, yes: bool, dry_run
             click.echo(f"waiting for {event.holder}", err=True)
 
     with opened(session.settings, None, (say,)) as shared:
-        from dataclasses import replace
-
         context = replace(shared, masking=load_masking(session.settings, shared.contracts))
         persons = [person(key, context.contracts, context.functions) for key in keys]
         work = Forgetting(context, open_store(session.settings), persons, why)
@@ -65,7 +64,9 @@ def _tell(session: Session, work: "Forgetting", told: "list[Forgotten]", as_json
     if not done:
         click.echo("nothing was changed; without --dry-run it is")
         return
-    click.echo("forgotten: no table, version, log or ledger of this lake tells of it any more")
+    click.echo(
+        "forgotten, in tables, their history, the ledger and this machine's logs: docs/privacy.md says what is searched"
+    )
     click.echo(f"to bring Silver and Gold in line: {session.command} run{session.options}")
     click.echo("what the source still has lands again when it changes there: erase it at the source too")
 

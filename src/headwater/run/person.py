@@ -102,6 +102,8 @@ def person(told: str, contracts: Contracts, functions: Mapping[str, TableFunctio
         raise ConfigurationError(f"{contract.table} holds no people: its contract classifies no column as pii:")
     bronze = tuple(contracts[name] for name in sources if name in contracts)
     found = Person(contract, _key_column(contract, column), key.strip(), bronze)
+    if contract.column(found.column).type != "string":
+        raise ConfigurationError(f"{contract.table}.{found.column} is no text: only people with keys of text are found")
     if contract.layer == "silver" and any(len(each.key) != 1 for each in bronze):
         raise ConfigurationError(
             f"{contract.table} is made of rows with a key of several columns: it can't be asked by one"
