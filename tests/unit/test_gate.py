@@ -255,6 +255,10 @@ def test_a_parent_that_is_absent_is_not_judged(spark: SparkSession, gate: Gate) 
     assert "shop_id:reference" not in [check.rule for check in verdict.checks]
 
 
+def test_a_reference_to_somebody_who_was_forgotten_needs_no_parent(spark: SparkSession, gate: Gate) -> None:
+    assert gate.judge(candidate(spark, changed(shop_id="(forgotten)"))).success
+
+
 def test_a_gold_table_is_judged_without_batch_and_cursor(spark: SparkSession, gate: Gate) -> None:
     gold = Contract("gold", "sums", "gold/sums", (Column("month", "string", required=True),), key=("month",))
     months = spark.createDataFrame(pa.table({"month": ["2024-10", "2024-11", "2024-11"]}))

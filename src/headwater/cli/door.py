@@ -14,6 +14,7 @@ import click
 
 from headwater.cli.contract import contract
 from headwater.cli.describe import describe
+from headwater.cli.forget import forget
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
 from headwater.cli.quality import quality
@@ -25,7 +26,7 @@ from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
 from headwater.cli.vacuum import vacuum
 from headwater.cli.watermark import watermark
-from headwater.errors import HeadwaterError, LakeError, disk_is_full
+from headwater.errors import HeadwaterError, LakeError, disk_is_full, traced, unexpected
 
 EXIT_ERROR = 1
 EXIT_USAGE = 64
@@ -53,7 +54,7 @@ def headwater() -> None:
 
 
 for command in (
-    *(run, status, describe, query, quality, runs, quarantine, watermark, reconcile, vacuum, contract),
+    *(run, status, describe, query, quality, runs, quarantine, watermark, reconcile, vacuum, forget, contract),
     *(check, doctor, config, sandbox),
 ):
     headwater.add_command(command)
@@ -95,7 +96,7 @@ def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
 
 
 def _defect(error: Exception) -> str:
-    return f"a defect in Headwater, {type(error).__name__}: {error}"
+    return f"a defect in Headwater, {unexpected(error)}"
 
 
 def _typeable(message: str, session: Session) -> str:
@@ -109,9 +110,7 @@ def _told(error: Exception, message: str, session: Session) -> int:
     if log is not None:
         click.echo(f"log: {log}", err=True)
     if session.debug:
-        import traceback
-
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo(traced(error), err=True, nl=False)
     elif not isinstance(error, HeadwaterError):
         click.echo("the same command with --debug shows where", err=True)
     return EXIT_ERROR

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.contracts.contract import Conservation
+from headwater.contracts.contract import FORGOTTEN, Conservation
 from headwater.quality.asked import Asked, percent, quoted, share_of
 from headwater.quality.blocks import PRICED, SqlExpectation
 from headwater.quality.expectations import Answer, Question, Suites
@@ -128,8 +128,9 @@ def _presence(column: str) -> Asked:
 
 
 def _reference(column: str, parent: str, view: str) -> Asked:
+    given = f"{quoted(column)} IS NOT NULL AND CAST({quoted(column)} AS STRING) <> '{FORGOTTEN}'"
     # Compared by a hash: of some million parents none is taken for another by chance, and it is twice as fast.
-    child = f"SELECT DISTINCT xxhash64({quoted(column)}) AS child FROM {{batch}} WHERE {quoted(column)} IS NOT NULL"  # noqa: S608 - as above
+    child = f"SELECT DISTINCT xxhash64({quoted(column)}) AS child FROM {{batch}} WHERE {given}"  # noqa: S608 - as above
     query = (
         f"SELECT count(1) FROM ({child}) LEFT ANTI JOIN (SELECT xxhash64(known) AS known FROM {view}) ON known = child"  # noqa: S608 - as above
     )

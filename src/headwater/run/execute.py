@@ -8,7 +8,7 @@ from datetime import datetime
 from graphlib import TopologicalSorter
 
 from headwater.config import Settings
-from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full
+from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full, unexpected
 from headwater.extract import EXTRACTORS, build
 from headwater.masking import load_masking
 from headwater.masking.embedded import without_contacts_in
@@ -106,8 +106,7 @@ class _Steps:
         except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
             lake = lake_of(self._context.settings)
-            said = self._shown(f"{type(error).__name__}: {_first_line(error)}")
-            reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or said
+            reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or unexpected(error)
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome == "gate failed":
             below = everything_below(name, self._context.contracts, self._context.functions)
@@ -160,7 +159,3 @@ class _Steps:
         silent = {each for each in above if self._reports[each].outcome == "failed"}
         inherited = [each for each in above if self._reports[each].outcome == "stale"]
         return sorted(silent | {one for each in inherited for one in self._silent_above(each)})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:300]

@@ -4,6 +4,7 @@ What a run does not see, and why: `docs/semantics.md`, "What a timestamp cursor 
 the windows in which they differ are then read whole.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.contracts import Contract
+from headwater.engine.files import DRAFTS
 from headwater.errors import LakeError
 from headwater.extract import EXTRACTORS, build
 from headwater.extract.base_extractor import Extractor, Position, TimeWindow
@@ -93,7 +95,7 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
     with (
         context.lease(contract.name),
         closing(reader) as keys,
-        tempfile.TemporaryDirectory(prefix="headwater-reconcile-") as folder,
+        tempfile.TemporaryDirectory(prefix=f"{DRAFTS}{os.getpid()}-") as folder,
     ):
         comparison = _Comparison(context, contract, keys, since, Path(folder))
         found = comparison.made()
