@@ -297,8 +297,8 @@ def test_a_source_s_patience_is_part_of_what_a_table_is(project: Path) -> None:
     made = json.loads(headwater("describe", "kafka_user_events", "--json", cwd=project).stdout)
 
     assert made["is_asked"] == (
-        "3 times at most, no later than 5 min after it first did not answer (data_sources.kafka.attempts, .retry_for): "
-        "not within 8 s to a login (.connect_timeout), not within 30 s later (.answer_timeout)"
+        "up to 3 times, the last within 5 min of its first failure (data_sources.kafka.attempts, .retry_for); a login that "
+        "takes more than 8 s (.connect_timeout) and a silence of more than 30 s (.answer_timeout) are failures"
     )
 
 
@@ -480,3 +480,34 @@ def test_control_c_ends_with_130_and_one_line(endless: subprocess.Popen[str]) ->
 
     assert endless.returncode == 130
     assert said.strip() == "interrupted: nothing half-done counts; the same command goes on from here"
+
+
+LEFT_WAITING = """
+import threading
+import duckdb
+from headwater.cli import main
+
+def wait():
+    duckdb.connect()
+    threading.Event().wait()
+
+threading.Thread(target=wait, daemon=True).start()
+main(["--version"])
+"""
+
+
+def test_a_thread_that_is_left_spoils_neither_the_exit_code_nor_what_was_said(tmp_path: Path) -> None:
+    """Without care C++ libraries end the process badly, or tell of what leaked, as Python goes away under a thread."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT_WAITING], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("headwater ")
+
+
+def test_before_any_run_the_newest_is_told_to_be_missing(project: Path) -> None:
+    none = headwater("runs", "show", "last", cwd=project)
+
+    assert none.returncode == 1
+    assert f"no run yet; make one: {HEADWATER} run\n" in none.stderr

@@ -7,6 +7,7 @@ table; 64 the command line was not understood; 130 interrupted.
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if code == EXIT_INTERRUPTED:
-        os._exit(code)  # a thread that waits for a source must not hold back the prompt
+    if code == EXIT_INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
+        os._exit(code)  # a thread that waits must not hold back the prompt, nor one that works see modules go
     sys.exit(code)
 
 
@@ -101,7 +102,7 @@ def _defect(error: Exception) -> str:
 
 def _typeable(message: str, session: Session) -> str:
     """Commands that a message advises, as they can be typed in this folder."""
-    return re.sub(rf"\bheadwater (?=(?:{'|'.join(headwater.commands)})\b)", f"{session.command} ", message)
+    return re.sub(rf"(?<![\w/])headwater (?=(?:{'|'.join(headwater.commands)})\b)", f"{session.command} ", message)
 
 
 def _told(error: Exception, message: str, session: Session) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -82,6 +82,14 @@ class EmbeddedEngine:
         session: SparkSession = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
         session.conf.set("spark.sql.session.timeZone", "UTC")
         return session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close, but after Ctrl-C: it has ended the server too, which a session would go on asking for ten minutes."""
+        if kind is not KeyboardInterrupt:
+            self.close()
 
     def close(self) -> None:
         """End the session and its server, if they were started."""

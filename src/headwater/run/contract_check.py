@@ -54,14 +54,13 @@ def contract_check(settings: Settings, select: Sequence[str] = ()) -> ContractCh
     problems += [*_without_contract(read, functions, location), *_without_table(read, functions), *_of_sources(read)]
     chosen = [each for each in read.contracts.values() if not select or each.name in select]
     computed = [each.name for each in chosen if each.name in functions]
-    engine = EmbeddedEngine(Place(str(settings.state / "contract-check")))
-    try:
-        with Trials(engine.session, functions) as trials:
-            for name in computed:
-                problems += _of_function(trials, functions[name], read)
-                problems += _of_expectations(trials, read.contracts[name], limits, settings.dq)
-    finally:
-        engine.close()
+    with (
+        EmbeddedEngine(Place(str(settings.state / "contract-check"))) as engine,
+        Trials(engine.session, functions) as trials,
+    ):
+        for name in computed:
+            problems += _of_function(trials, functions[name], read)
+            problems += _of_expectations(trials, read.contracts[name], limits, settings.dq)
     kept = [each for each in problems if not select or each.table in select]
     return ContractCheck(location, tuple(_told(each, functions) for each in chosen), tuple(kept))
 

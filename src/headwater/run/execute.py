@@ -26,6 +26,8 @@ from headwater.run.tables import lake_table
 
 _TABLES_AT_ONCE = 4
 _PLANNINGS = 5
+_UNHEARD_S = 0.2
+"""For so long Ctrl-C is not heard at most: since Sail listens for it too, it wakes no thread that waits."""
 _BLOCKS: frozenset[Outcome] = frozenset({"gate failed", "failed", "skipped"})
 
 
@@ -74,7 +76,7 @@ class _Steps:
         try:
             while order.is_active():
                 running |= {pool.submit(self._step, name): name for name in order.get_ready()}
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, _UNHEARD_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
                     self._reports[name] = future.result()

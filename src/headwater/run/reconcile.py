@@ -87,7 +87,8 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
     """
     if not EXTRACTORS[contract.name].extractor.by_cursor or contract.cursor is None or not contract.key:
         raise LakeError(
-            f"{contract.table} is not read by a cursor: each file or offset is read once, and none is missed"
+            f"{contract.table} is not read by a cursor: each file or message that is there is read once; headwater "
+            f"watermark reset {contract.name} has all of them read again, and lands what Bronze lacks"
         )
     settings, source = context.settings, EXTRACTORS[contract.name].name
     block, secret = getattr(settings.data_sources, source), settings.secrets.get(source)
