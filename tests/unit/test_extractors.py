@@ -69,8 +69,8 @@ def test_an_empty_table_has_no_window():
     assert windows(None, T0, CursorSpan(0)) == []
 
 
-def test_a_large_table_is_cut_into_windows_of_about_a_million_rows():
-    cut = windows(None, T0, CursorSpan(3_500_000, T0 - timedelta(days=8), T0 - US))
+def test_a_large_table_is_cut_into_windows_of_about_half_a_million_rows():
+    cut = windows(None, T0, CursorSpan(1_750_000, T0 - timedelta(days=8), T0 - US))
 
     assert len(cut) == 4
     assert cut[0].start is None
