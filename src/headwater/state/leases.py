@@ -20,6 +20,7 @@ from headwater.state.documents import Document, Documents
 KIND = "leases"
 
 _SAME_START_S = 2.0
+_LAST_BEAT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,10 @@ class Leases:
             raise CommitRefused(f"{table}: the lease expired and was taken over by {holder}")
 
     def close(self) -> None:
-        """Stop renewing."""
+        """Stop renewing, and let that end: what still runs when the interpreter goes has it complain on the way."""
         self._closed.set()
+        if "_heart" in self.__dict__:
+            self._heart.join(_LAST_BEAT_S)
 
     def _taken(self, table: str, waiting: Waiting) -> str:
         began, seen, seen_at, told = time.monotonic(), "", 0.0, False
