@@ -19,6 +19,8 @@ A message says what happened, where, and how to fix it, in one sentence or two, 
 """
 
 import errno
+import traceback
+from pathlib import Path
 
 
 class HeadwaterError(Exception):
@@ -96,6 +98,36 @@ class LakeError(HeadwaterError):
 
 class SandboxError(HeadwaterError):
     """A stand-in does not start, stop or answer."""
+
+
+def unexpected(error: BaseException) -> str:
+    """What may be said of an error that nobody raised on purpose: its type, and where it came from.
+
+    What it says itself may hold the value of a row or a credential, so it is said nowhere.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (type(error).__name__, error.strerror, error.filename) if part)
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if f"{_HERE}/" in each.filename]
+    where = f" in {Path(frames[-1].filename).relative_to(_HERE.parent)}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where} ({_NOT_SHOWN})"
+
+
+def traced(error: BaseException) -> str:
+    """Where an error came from, and those that led to it; only deliberate ones say what they say."""
+    parts: list[str] = []
+    each: BaseException | None = error
+    seen = set[int]()
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        said = str(each) if isinstance(each, HeadwaterError) else f"({_NOT_SHOWN})"
+        head, frames = "Traceback (most recent call last):\n", "".join(traceback.format_tb(each.__traceback__))
+        parts.append(f"{head}{frames}{type(each).__module__}.{type(each).__qualname__}: {said}\n")
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return "\nwhich led to:\n\n".join(reversed(parts))
+
+
+_HERE = Path(__file__).parent
+_NOT_SHOWN = "what it says is not shown: it may hold values of rows or credentials"
 
 
 def disk_is_full(error: BaseException, place: object) -> str:

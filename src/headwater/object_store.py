@@ -90,9 +90,14 @@ class Place:
         """What delta-rs is told."""
         if not self.is_on_s3:
             return None
-        # Without the second line delta-rs looks for credentials neither in a profile nor at the single sign-on.
+        told = s3_options(self.aws)
+        if "aws_region" in told and not os.environ.get("AWS_REGION"):
+            # Where delta-rs looks for credentials it takes the region from the environment only, or asks the network
+            # for the region of this machine: once a table, and it complains if nobody knows.
+            os.environ["AWS_REGION"] = told["aws_region"]
         patience = {"max_retries": str(_RETRIES), "retry_timeout": f"{_PATIENCE.seconds}s"}
-        return s3_options(self.aws) | patience | {"aws_force_credential_load": "true"}
+        # Without the last one delta-rs looks for credentials neither in a profile nor at the single sign-on.
+        return told | patience | {"aws_force_credential_load": "true"}
 
     @property
     def environment(self) -> dict[str, str]:

@@ -122,6 +122,16 @@ def test_credentials_are_found_in_a_profile(sources, aws, tmp_path):
     assert rows.stdout.splitlines()[1] == "2"
 
 
+def test_a_region_that_only_the_config_has_is_asked_for_nowhere_else(sources, aws, tmp_path):
+    lake = Lake.beside(sources, tmp_path / "lake", elsewhere=Place("s3://lake-of-e2e/region", aws))
+    nowhere = {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}
+    typed(lake, "run", *AT, "--select", "snowflake_products", **nowhere)
+    made = typed(lake, "status", **nowhere)
+
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "snowflake_products" in made.stdout
+
+
 def test_a_prefix_that_could_not_be_read_back_is_refused(sources, aws, tmp_path):
     lake = Lake.beside(sources, tmp_path / "lake", lake="s3://lake-of-e2e/my lake")
     made = typed(lake, "status")

@@ -3,15 +3,25 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 from tests.chaos import driver
 from tests.chaos.instant import Instant
 from tests.e2e.runs import AT, PATIENCE_S, called, typed
-from tests.e2e.tiny import T0, Lake, everything
+from tests.e2e.tiny import T0, T1, Lake, clean_environment, everything
 
 pytestmark = pytest.mark.slow
+
+AT_A_TERMINAL = """
+import signal
+from headwater.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+"""The command line with Ctrl-C as a terminal has it: what was begun in the background is deaf to it."""
 
 
 def terms(lake: Lake, *tables: str) -> dict[str, tuple[int, int, int]]:
@@ -67,7 +77,7 @@ def test_a_run_that_was_killed_says_where_it_stopped_and_that_going_on_is_safe(s
 
 
 def test_a_run_that_is_not_there_is_an_error_and_a_short_name_is_enough_if_it_is_one(lake):
-    assert "no run 1999" in called(lake, "runs", "show", "1999", code=1)
+    assert "no run 1999; list them: " in called(lake, "runs", "show", "1999", code=1)
     assert ": ok" in called(lake, "runs", "show", "2")
 
 
@@ -126,7 +136,60 @@ def test_a_watermark_is_not_set_without_a_yes_nor_to_nonsense(lake):
     assert "its watermark can only be reset" in files
     assert "orders is not a Bronze table" in silver
     assert "set it to the beginning?" in asked
+    for wrong, reason in [("0:1,0:2", "once for each"), ("0:-1", "once for each"), ("0", "once for each")]:
+        assert reason in called(lake, "watermark", "set", "kafka_user_events", wrong, "--why", "x", "--yes", code=1)
+    yet = called(lake, "watermark", "set", "snowflake_orders", "2999-01-01", "--why", "x", "--yes", code=1)
+    assert "2999-01-01 is still to come" in yet
+    unsaid = called(lake, "watermark", "set", "snowflake_orders", "2024-10-01", "--why", " ", "--yes", code=64)
+    assert "say why" in unsaid
     assert everything(lake) == before
+
+
+def test_what_a_watermark_that_was_set_leaves_out_or_reads_again_is_told(lake):
+    later = f"{T1:%Y-%m-%dT%H:%M:%SZ}"
+    assert "this is forward: what lies between is not read" in called(
+        lake, "watermark", "set", "snowflake_orders", later, "--why", "x", "--yes"
+    )
+    offsets = called(lake, "watermark", "set", "kafka_user_events", "0:9", "--why", "x", "--yes")
+    assert "this is forward in partition 0: what lies between is not read" in offsets
+    assert "partition 1 is not named, and is read from the beginning" in offsets
+    back = called(lake, "watermark", "set", "snowflake_orders", "2024-10-01", "--why", "x", "--yes")
+    assert "forward" not in back
+
+
+def test_a_run_that_found_nothing_new_says_where_each_table_stays(lake):
+    called(lake, "run", *AT)
+
+    told = called(lake, "runs", "show", "last")
+
+    assert "stays at 2024-11-01 00:00:00" in told
+    assert "stays at 1 file" in told
+    assert " to " not in told.split("bronze ")[1].split("silver ")[0]
+
+
+def test_control_c_in_the_middle_of_silver_ends_the_run_and_the_next_one_goes_on(sources, landed, tmp_path):
+    lake = Lake.beside(sources, tmp_path / "lake")
+    run = subprocess.Popen(
+        [sys.executable, "-c", AT_A_TERMINAL, "run", *AT, "--config", str(lake.config)],
+        cwd=lake.folder,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert run.stderr is not None
+        next(line for line in run.stderr if "silver." in line)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=PATIENCE_S)
+    finally:
+        run.kill()
+
+    assert run.returncode == 130
+    assert said.endswith("interrupted: nothing half-done counts; the same command goes on from here\n")
+    assert "run" in called(lake, "runs", "show", "last").split("to go on: ")[1]
+    called(lake, "run", *AT)
+    assert everything(lake) == everything(landed)
 
 
 @pytest.mark.parametrize("state", ["empty", "corrupt", "behind", "ahead"])

@@ -260,11 +260,17 @@ class Lake:
         elsewhere: Place | None = None,
         **settings: Any,
     ) -> "Lake":
-        """Make one; by default half of a batch may break a rule, as here every row is a large share."""
+        """Make one; by default half of a batch may break a rule, and nothing that looks unusual is told.
+
+        Here every row is a large share, and many are alike.
+        """
         (folder / "config").mkdir(parents=True)
         standing = yaml.safe_load((PROJECT / "config" / "dq.yaml").read_text(encoding="utf-8"))
         standing["defaults"]["refused"]["default"] = 0.5
         standing["tables"]["silver.orders"]["unpriced"]["max_share"] = 0.5
+        for limits in standing["tables"].values():
+            for unusual in ("missing", "outliers", "near_duplicates", "drift"):
+                limits.pop(unusual, None)
         (folder / "config" / "dq.yaml").write_text(yaml.safe_dump(merged(standing, dq or {})), encoding="utf-8")
         configured = yaml.safe_load((PROJECT / "config" / "local.yaml").read_text(encoding="utf-8"))
         configured.pop("sandbox")

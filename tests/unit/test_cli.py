@@ -24,6 +24,7 @@ from headwater.object_store import Place
 from headwater.observe.query import LakeQuery, QueryRefused
 
 PROJECT = Path(__file__).parents[2]
+EARLIER = datetime(2024, 11, 1, 4, tzinfo=UTC)
 HEADWATER = Path(sys.prefix) / "bin" / "headwater"
 HEAVY = (
     "pyspark",
@@ -210,20 +211,54 @@ def test_query_prints_aligned_columns_where_nobody_looks(project: Path) -> None:
     ]
 
 
-def test_query_frames_its_table_on_a_terminal_and_no_color_has_none(project: Path) -> None:
-    def on_a_terminal(**environment: str) -> str:
-        master, slave = pty.openpty()
-        command = [HEADWATER, "query", "SELECT order_id FROM orders ORDER BY 1"]
-        subprocess.run(
-            command, cwd=project, stdout=slave, check=True, env=os.environ | {"TERM": "xterm-256color"} | environment
-        )
-        os.close(slave)
-        shown = os.read(master, 100_000).decode()
-        os.close(master)
-        return shown
+def on_a_terminal(project: Path, *arguments: str, **environment: str) -> str:
+    master, slave = pty.openpty()
+    wide = {"TERM": "xterm-256color", "COLUMNS": "160"}
+    subprocess.run([HEADWATER, *arguments], cwd=project, stdout=slave, check=True, env=os.environ | wide | environment)
+    os.close(slave)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    return shown
 
-    assert "─" in on_a_terminal()
-    assert "\x1b[" not in on_a_terminal(NO_COLOR="1")
+
+def test_query_frames_its_table_on_a_terminal_and_no_color_has_none(project: Path) -> None:
+    asked = ("query", "SELECT order_id FROM orders ORDER BY 1")
+
+    assert "─" in on_a_terminal(project, *asked)
+    assert "\x1b[" not in on_a_terminal(project, *asked, NO_COLOR="1")
+
+
+def test_quality_reads_what_an_earlier_headwater_found_and_draws_it_on_a_terminal(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+    verdicts = {"r1": "critical", "r2": "", "r3": "warning"}
+    rows = [
+        {"run_id": run, "table": "orders", "rule": rule, "severity": rule, "success": rule != failing}
+        | {"target_version": 1, "observed": 0.5, "limit": "at most 0.1", "detail": "half of them", "at": EARLIER}
+        for run, failing in verdicts.items()
+        for rule in ("critical", "warning")
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    write(tmp_path / ".headwater" / "lake" / "generated" / "_dq_results", columns, None)
+
+    [line] = json.loads(headwater("quality", "--json", cwd=tmp_path).stdout)
+    assert line["history"] == ["failed", "passed", "warned"]
+    assert (line["verdicts"], line["pass_rate"], line["failing"]) == (3, pytest.approx(2 / 3), ["warning"])
+    assert "▁█▆" in on_a_terminal(tmp_path, "quality")
+    assert "fpw" in headwater("quality", cwd=tmp_path).stdout
+    told = headwater("quality", "orders", "--limit", "1", cwd=tmp_path)
+    assert told.stdout.startswith("silver.orders, run r3 at 2024-11-01 04:00:00 UTC: warned\n"), told.stderr
+    assert ["warning", "warning", "failed", "0.5", "at", "most", "0.1", "half", "of", "them"] in [
+        line.split() for line in told.stdout.splitlines()
+    ]
+
+
+def test_quality_of_a_lake_without_verdicts_says_how_to_get_some(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "config", tmp_path / "config")
+
+    assert "no verdict yet; a run makes them:" in headwater("quality", cwd=tmp_path).stdout
+    assert headwater("quality", "--json", cwd=tmp_path).stdout == "[]\n"
+    assert "no verdict on silver.orders yet" in headwater("quality", "orders", cwd=tmp_path).stdout
+    assert "did you mean orders?" in headwater("quality", "orderz", cwd=tmp_path).stderr
 
 
 def test_query_gives_csv_and_json_of_exact_values(project: Path) -> None:
@@ -262,8 +297,8 @@ def test_a_source_s_patience_is_part_of_what_a_table_is(project: Path) -> None:
     made = json.loads(headwater("describe", "kafka_user_events", "--json", cwd=project).stdout)
 
     assert made["is_asked"] == (
-        "3 times at most, no later than 5 min after it first did not answer (data_sources.kafka.attempts, .retry_for): "
-        "not within 8 s to a login (.connect_timeout), not within 30 s later (.answer_timeout)"
+        "up to 3 times, the last within 5 min of its first failure (data_sources.kafka.attempts, .retry_for); a login that "
+        "takes more than 8 s (.connect_timeout) and a silence of more than 30 s (.answer_timeout) are failures"
     )
 
 
@@ -445,3 +480,34 @@ def test_control_c_ends_with_130_and_one_line(endless: subprocess.Popen[str]) ->
 
     assert endless.returncode == 130
     assert said.strip() == "interrupted: nothing half-done counts; the same command goes on from here"
+
+
+LEFT_WAITING = """
+import threading
+import duckdb
+from headwater.cli import main
+
+def wait():
+    duckdb.connect()
+    threading.Event().wait()
+
+threading.Thread(target=wait, daemon=True).start()
+main(["--version"])
+"""
+
+
+def test_a_thread_that_is_left_spoils_neither_the_exit_code_nor_what_was_said(tmp_path: Path) -> None:
+    """Without care C++ libraries end the process badly, or tell of what leaked, as Python goes away under a thread."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT_WAITING], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("headwater ")
+
+
+def test_before_any_run_the_newest_is_told_to_be_missing(project: Path) -> None:
+    none = headwater("runs", "show", "last", cwd=project)
+
+    assert none.returncode == 1
+    assert f"no run yet; make one: {HEADWATER} run\n" in none.stderr

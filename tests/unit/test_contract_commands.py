@@ -49,6 +49,25 @@ def test_the_projects_own_code_agrees_with_its_contracts(project: Path) -> None:
     assert "gold.customer_360" in checked.stdout
 
 
+def test_a_query_of_ones_own_over_a_misspelt_column_is_found_before_a_run(project: Path) -> None:
+    dq = project / "config" / "dq.yaml"
+    change(
+        dq,
+        "    unpriced: {max_share: 0.05}\n",
+        "    unpriced: {max_share: 0.05}\n    expectations:\n"
+        "      fine: {sql: 'SELECT count(*) FROM candidate WHERE amount > :most', parameters: {most: 5}}\n"
+        "      wrong:\n        sql: SELECT count(*) FROM candidate WHERE statte IS NULL\n",
+    )
+
+    checked = headwater("check", "orders", "--json", cwd=project)
+
+    [problem] = json.loads(checked.stdout)["problems"]
+    assert problem["file"] == str(dq)
+    assert problem["said"].startswith("tables.silver.orders.expectations.wrong.sql: cannot be asked of silver.orders: ")
+    assert "statte" in problem["said"]
+    assert dq.read_text(encoding="utf-8").splitlines()[problem["line"] - 1].strip().startswith("sql: ")
+
+
 def test_everything_that_disagrees_is_listed_with_its_file_and_its_line(project: Path) -> None:
     contracts = project / "config" / "contracts"
     change(contracts / "gold" / "customer_360.yaml", "decimal(28,2)", "decimal(30,2)")

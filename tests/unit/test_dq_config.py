@@ -1,7 +1,7 @@
 """`dq.yaml`: what it says is what is judged, and what it misspells stops the run before anything is read."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from headwater.contracts import Contracts
 from headwater.contracts.contract import Promise
 from headwater.contracts.schema_contracts import in_force
 from headwater.errors import ConfigurationError
+from headwater.quality.blocks import SqlExpectation
 from headwater.quality.limits import Limits, load_limits, read_limits
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -184,6 +185,55 @@ def test_without_a_share_for_a_rule_no_row_may_break_it(tmp_path: Path, contract
             r"required_tables: silver\.order has no contract; did you mean silver\.orders\?; write silver/order\.yaml",
         ),
         ("schema_contracts: {enable: false}", r"schema_contracts\.enable is not known; did you mean enabled\?"),
+        (
+            "tables: {silver.orders: {daily: {column: order_dat}}}",
+            r"daily\.column: order_dat is no column .*order_date\?",
+        ),
+        ("tables: {silver.orders: {daily: {column: status}}}", r"daily\.column: .*needs a date or timestamp column"),
+        ("tables: {silver.orders: {daily: {min_ratio: 1.5}}}", r"daily\.min_ratio: .*less than or equal to 1"),
+        (
+            "tables: {silver.orders: {missing: {max_share: {statsu: 0.1}}}}",
+            r"statsu is no column .*did you mean status\?",
+        ),
+        ("tables: {silver.orders: {missing: {max_share: {amount: 0.1}}}}", r"amount is required by its contract"),
+        ("tables: {silver.orders: {outliers: {status: {beyond: 3, max_share: 0}}}}", r"status is string; only numbers"),
+        ("tables: {silver.orders: {outliers: {amount: {beyond: 3}}}}", r"outliers\.amount\.max_share: Field required"),
+        (
+            "tables: {silver.orders: {outliers: {amount: {beyond: 3, max_share: 0, metod: iqr}}}}",
+            r"outliers\.amount\.metod is not known; did you mean method\?",
+        ),
+        (
+            "tables: {silver.orders: {outliers: {amount: {beyond: 3, max_share: 0, per: curency}}}}",
+            r"outliers\.amount\.per: curency is no column .*did you mean currency\?",
+        ),
+        (
+            "tables: {silver.orders: {near_duplicates: {ignore: [last_modified], max_share: 0}}}",
+            r"near_duplicates\.ignore: last_modified is no column .*did you mean last_modified_ts\?",
+        ),
+        (
+            "tables: {silver.order_events: {near_duplicates: {ignore: [customer_id, metadata, event_month], max_share: 0}}}",
+            r"leaves no column by which rows could be alike",
+        ),
+        ("tables: {silver.orders: {drift: {columns: [curency]}}}", r"curency is no column .*did you mean currency\?"),
+        ("tables: {silver.orders: {drift: {columns: [order_date]}}}", r"order_date is timestamp; only text, numbers"),
+        ("tables: {silver.customers: {drift: {columns: [email]}}}", r"email is personal \(pii:email\), and a profile"),
+        (
+            "tables: {silver.accounts: {outliers: {annual_revenue: {beyond: 3, max_share: 0, per: billing_city}}}}",
+            r"annual_revenue\.per: billing_city is personal \(pii:address\), and a group is told by its value",
+        ),
+        (
+            "tables: {silver.orders: {expectations: {dear: {sql: 'SELECT :most', parameters: {mots: 3}}}}}",
+            r"expectations\.dear\.sql: the parameter :most has no value; did you mean mots\?; add it to parameters",
+        ),
+        (
+            "tables: {silver.orders: {expectations: {dear: {sql: 'SELECT 1', parameters: {most: 3}}}}}",
+            r"expectations\.dear\.parameters\.most is not in the query",
+        ),
+        (
+            "tables: {silver.orders: {expectations: {dear: {sql: 'SELECT 1', severity: critcal}}}}",
+            r"expectations\.dear\.severity: Input should be 'critical' or 'warning'",
+        ),
+        ("tables: {silver.orders: {expectations: {dear: {}}}}", r"expectations\.dear\.sql: Field required"),
         ("timeout: soon", r"timeout: 'soon' is not a duration"),
         ("tables: {silver.orders: {}, silver.orders: {}}", r"the key 'silver\.orders' is given twice"),
         ("tables: [", r"not valid YAML"),
@@ -200,3 +250,13 @@ def test_what_is_misspelt_is_an_error_that_names_the_file_and_the_key(
 def test_a_missing_file_is_an_error(tmp_path: Path, contracts: Contracts) -> None:
     with pytest.raises(ConfigurationError, match=r"dq\.yaml: cannot read the gate's limits"):
         load_limits(tmp_path / "dq.yaml", contracts)
+
+
+def test_a_parameter_is_put_in_as_a_literal_and_what_is_quoted_is_left_alone() -> None:
+    told = SqlExpectation(
+        sql="SELECT ':a', `:a`, x::int, :a, :b, :c, :d -- :a",
+        parameters={"a": "it's \\ here", "b": 2, "c": True, "d": date(2024, 11, 1)},
+    )
+
+    assert told.named == {"a", "b", "c", "d"}
+    assert told.query == r"SELECT ':a', `:a`, x::int, 'it\'s \\ here', 2, TRUE, DATE '2024-11-01' -- :a"

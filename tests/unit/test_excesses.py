@@ -21,12 +21,13 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 
 def limits(contracts: Contracts) -> list[str]:
-    """Every limit of config/dq.yaml, by table and check."""
+    """Every critical limit of config/dq.yaml, by table and check."""
     found = []
     for name, table in load_limits(CONFIG / "dq.yaml", contracts).tables.items():
         rules = rule_names(contracts[name]) if contracts[name].layer == "silver" else ()
         checks = [*(f"refused:{rule}" for rule in rules), "volume", "volume:shrink"]
         checks += ["freshness"] * (table.freshness is not None) + ["unpriced"] * (table.unpriced is not None)
+        checks += ["volume:day"] * (table.daily.column is not None)
         found += [f"{name} {check}" for check in checks]
     return found
 

@@ -1,6 +1,7 @@
 """Every demand of a contract on a row, and which version of a key stands."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -120,6 +121,8 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"sold_on": date(2024, 1, 1)}, []),
     ({"sold_on": date(2025, 1, 1)}, ["sold_on:range"]),
     ({"shop_id": "Z"}, ["shop_id:reference"]),
+    ({"shop_id": "(forgotten)"}, []),
+    ({"sale_id": "S1", "code": "(forgotten)"}, ["code:pattern"]),
     ({"shop_id": None}, []),
     ({"sold_on": None, "_raw_sold_on": "31/31/2024"}, ["sold_on:type"]),
     ({"sold_on": None, "_raw_sold_on": None}, []),
@@ -210,11 +213,18 @@ def test_a_foreign_key_to_an_absent_table_is_not_judged(spark: SparkSession) -> 
 
 def test_orphans_are_found_however_many_and_no_row_is_doubled(spark: SparkSession) -> None:
     many = [{"shop_id": f"Z{number}"} for number in range(6_000)]
-    rows = sales(spark, {"shop_id": "A"}, {"shop_id": None}, *many)
+    rows = sales(spark, {"shop_id": "A"}, {"shop_id": None}, {"shop_id": "(forgotten)"}, *many)
 
     found = told(judged(rows, SALES, shops(spark, "A", "A", None)), "_rules")
 
-    assert found == [([],), ([],)] + [(["shop_id:reference"],)] * 6_000
+    assert found == [([],)] * 3 + [(["shop_id:reference"],)] * 6_000
+
+
+def test_who_was_forgotten_is_held_to_no_pattern_of_references(spark: SparkSession) -> None:
+    patterned = replace(SALES, columns=(SALES.columns[0], Column("shop_id", "string", pattern="^[A-Z]$", max_length=1)))
+    rows = sales(spark, {"shop_id": "(forgotten)"}, {"shop_id": "(gone)"})
+
+    assert told(judged(rows, patterned, {}), "_rules") == [([],), (["shop_id:pattern", "shop_id:length"],)]
 
 
 def test_a_table_without_rules_accepts_everything(spark: SparkSession) -> None:

@@ -102,12 +102,9 @@ def diff(session: Session, before: str, after: str, as_json: bool) -> int:
 
     was, now = _pair(session, before, after)
     functions = load_tables()
-    engine = EmbeddedEngine(Place(str(session.settings.state / "contract-diff")))
-    try:
-        with Trials(engine.session, functions) as trials:
-            effects = ContractDiff(trials, functions, was, now).effects()
-    finally:
-        engine.close()
+    place = Place(str(session.settings.state / "contract-diff"))
+    with EmbeddedEngine(place) as engine, Trials(engine.session, functions) as trials:
+        effects = ContractDiff(trials, functions, was, now).effects()
     broken = sum(effect.breaking for effect in effects)
     if as_json:
         document = {"changes": [asdict(each) for each in effects], "breaking": broken}

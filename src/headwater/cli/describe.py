@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headwater.masking import Mask
     from headwater.observe.description import Description
-    from headwater.quality.limits import TableLimits
+    from headwater.quality.blocks import TableLimits
     from headwater.run.plan import Neighbours
 
 
@@ -66,16 +66,17 @@ def _masks(session: Session, name: str, masks: "Mapping[str, Mapping[str, Mask]]
 def _reading(session: Session, name: str) -> dict[str, str]:
     """How a Bronze table is read, what that does not see, and how patiently; nothing for other tables."""
     from headwater.extract import EXTRACTORS
-    from headwater.observe.tabular import span
+    from headwater.observe.tabular import counted, span
 
     contract = session.contracts[name]
     if name not in EXTRACTORS:
         return {}
     settings, source = session.settings.table(name), EXTRACTORS[name]
     if source.extractor.by_cursor:
+        until = f"{span(settings.settle)} before now" if settings.settle else "now"
         how = (
             f"by {contract.cursor}, again from {span(settings.overlap)} before where it is read (tables.{name}.overlap), "
-            f"until {span(settings.settle)} before now (tables.{name}.settle)"
+            f"until {until} (tables.{name}.settle)"
         )
         rows = settings.rows_per_commit or source.extractor.rows_per_window
         how += f", about {rows:,} rows for each commit (tables.{name}.rows_per_commit)"
@@ -83,9 +84,9 @@ def _reading(session: Session, name: str) -> dict[str, str]:
         how = "each message once, by its offset" if "kafka_offset" in contract.column_names else "each file once"
     patience, block = getattr(session.settings.data_sources, source.name), f"data_sources.{source.name}"
     asked = (
-        f"{patience.attempts} times at most, no later than {span(patience.retry_for)} after it first did not answer "
-        f"({block}.attempts, .retry_for): not within {span(patience.connect_timeout)} to a login (.connect_timeout), not "
-        f"within {span(patience.answer_timeout)} later (.answer_timeout)"
+        f"up to {counted(patience.attempts, 'time')}, the last within {span(patience.retry_for)} of its first failure "
+        f"({block}.attempts, .retry_for); a login that takes more than {span(patience.connect_timeout)} "
+        f"(.connect_timeout) and a silence of more than {span(patience.answer_timeout)} (.answer_timeout) are failures"
     )
     return {"is_read": how, "does_not_see": source.extractor.unseen, "is_asked": asked}
 

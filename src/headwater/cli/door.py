@@ -7,6 +7,7 @@ table; 64 the command line was not understood; 130 interrupted.
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 
 from headwater.cli.contract import contract
 from headwater.cli.describe import describe
+from headwater.cli.forget import forget
 from headwater.cli.lake import query, status
 from headwater.cli.project import check, config, doctor
 from headwater.cli.quality import quality
@@ -25,7 +27,7 @@ from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
 from headwater.cli.vacuum import vacuum
 from headwater.cli.watermark import watermark
-from headwater.errors import HeadwaterError, LakeError, disk_is_full
+from headwater.errors import HeadwaterError, LakeError, disk_is_full, traced, unexpected
 
 EXIT_ERROR = 1
 EXIT_USAGE = 64
@@ -53,7 +55,7 @@ def headwater() -> None:
 
 
 for command in (
-    *(run, status, describe, query, quality, runs, quarantine, watermark, reconcile, vacuum, contract),
+    *(run, status, describe, query, quality, runs, quarantine, watermark, reconcile, vacuum, forget, contract),
     *(check, doctor, config, sandbox),
 ):
     headwater.add_command(command)
@@ -68,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if code == EXIT_INTERRUPTED:
-        os._exit(code)  # a thread that waits for a source must not hold back the prompt
+    if code == EXIT_INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
+        os._exit(code)  # a thread that waits must not hold back the prompt, nor one that works see modules go
     sys.exit(code)
 
 
@@ -95,12 +97,12 @@ def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
 
 
 def _defect(error: Exception) -> str:
-    return f"a defect in Headwater, {type(error).__name__}: {error}"
+    return f"a defect in Headwater, {unexpected(error)}"
 
 
 def _typeable(message: str, session: Session) -> str:
     """Commands that a message advises, as they can be typed in this folder."""
-    return re.sub(rf"\bheadwater (?=(?:{'|'.join(headwater.commands)})\b)", f"{session.command} ", message)
+    return re.sub(rf"(?<![\w/])headwater (?=(?:{'|'.join(headwater.commands)})\b)", f"{session.command} ", message)
 
 
 def _told(error: Exception, message: str, session: Session) -> int:
@@ -109,9 +111,7 @@ def _told(error: Exception, message: str, session: Session) -> int:
     if log is not None:
         click.echo(f"log: {log}", err=True)
     if session.debug:
-        import traceback
-
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo(traced(error), err=True, nl=False)
     elif not isinstance(error, HeadwaterError):
         click.echo("the same command with --debug shows where", err=True)
     return EXIT_ERROR

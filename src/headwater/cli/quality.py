@@ -76,7 +76,7 @@ def quality(context: click.Context, as_json: bool) -> None:
     elif not found:
         click.echo(f"no verdict yet; a run makes them: {session.command} run{session.options}")
     else:
-        header = ["table", "suite", "verdicts", "pass rate", "last", "in run", _history_header(), "fails now"]
+        header = ["table", "suite", "verdicts", "pass rate", "last", "at", _history_header(), "fails now"]
         print_rows(header, [_cells(each) for each in found])
 
 
@@ -100,16 +100,11 @@ def _line(table: str, suite: str, verdicts: "Sequence[Judgement]", wrong: list[s
 
 
 def _cells(line: dict[str, Any]) -> tuple[Any, ...]:
-    rate = f"{line['pass_rate']:.0%}"
+    from headwater.observe.tabular import instant
+
+    first = (line[name] for name in ("table", "suite", "verdicts"))
     shown = _sparkline(line["history"])
-    return (
-        *(line[name] for name in ("table", "suite", "verdicts")),
-        rate,
-        line["last"],
-        line["run_id"],
-        shown,
-        ", ".join(line["failing"]),
-    )
+    return (*first, f"{line['pass_rate']:.0%}", line["last"], instant(line["at"]), shown, ", ".join(line["failing"]))
 
 
 def _history_header() -> str:

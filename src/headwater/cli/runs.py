@@ -1,13 +1,14 @@
 """`headwater runs`: what earlier runs did, for whoever has to find out what happened."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headwater.cli.lake import json_value
-from headwater.cli.session import Session, common_options, nearest
+from headwater.cli.session import Session, common_options
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
         click.echo(json.dumps([_run_document(run) for run in found], default=json_value, ensure_ascii=False))
         return
     if not found:
-        click.echo(f"no run yet; make one: {session.command} run{session.options}")
+        click.echo(_no_run(session))
         return
     rows = [
         [
@@ -66,10 +67,13 @@ def show(session: Session, run_id: str, as_json: bool) -> None:
 
     store = open_store(session.settings)
     known = store.run_ids()
+    if not known:
+        raise ConfigurationError(_no_run(session))
     matching = known[-1:] if run_id == "last" else [each for each in known if each.startswith(run_id)]
-    if len(matching) != 1:
-        several = f"{len(matching)} runs begin with {run_id}; write more of it" if matching else f"no run {run_id}"
-        raise ConfigurationError(several if matching else several + nearest(run_id, known[-50:]) if known else several)
+    if not matching:
+        raise ConfigurationError(f"no run {run_id}; list them: {session.command} runs{session.options}")
+    if len(matching) > 1:
+        raise ConfigurationError(f"{len(matching)} runs begin with {run_id}; write more of it")
     run = ledger_run(store, matching[0])
     if run is None:
         raise ConfigurationError(f"what the ledger says of {matching[0]} cannot be read")
@@ -79,6 +83,10 @@ def show(session: Session, run_id: str, as_json: bool) -> None:
         click.echo(json.dumps(document, default=json_value, ensure_ascii=False))
         return
     click.echo("\n".join(_lines(session, run, done)))
+
+
+def _no_run(session: Session) -> str:
+    return f"no run yet; make one: {session.command} run{session.options}"
 
 
 def _run_document(run: "LedgerRun") -> dict[str, Any]:
@@ -107,7 +115,7 @@ def _lines(session: Session, run: "LedgerRun", done: "list[Step]") -> list[str]:
     if refused := refusals(done, run.run_id, Afterwards(session.command, session.options)):
         lines += ["", *refused, ""]
     if changed := drifted(done):
-        lines += ["", *changed, ""]
+        lines += [*([] if lines[-1] == "" else [""]), *changed, ""]
     command = f"{session.command} run{session.options}"
     if run.state == "running":
         lines.append("it is still running")
@@ -146,6 +154,8 @@ def _consumed(step: "Step") -> str:
     before, after = step.consumed
     if not after:
         return ""
+    if after == before and after.keys() & {"watermark", "files", "offsets"}:
+        return f"stays at {_place(after)}"
     if "watermark" in after:
         return f"{_short(before.get('watermark'))} to {_short(after['watermark'])}"
     if "files" in after:
@@ -154,6 +164,16 @@ def _consumed(step: "Step") -> str:
         first = before.get("offsets", {})
         return " ".join(f"{number}:{first.get(number, 0)}-{offset}" for number, offset in after["offsets"].items())
     return " ".join(f"{name}@{version}" for name, version in after.items())
+
+
+def _place(position: Mapping[str, Any]) -> str:
+    from headwater.observe.tabular import counted
+
+    if "watermark" in position:
+        return _short(position["watermark"])
+    if "files" in position:
+        return counted(position["files"], "file")
+    return " ".join(f"{number}:{offset}" for number, offset in position["offsets"].items())
 
 
 def _short(instant: Any) -> str:

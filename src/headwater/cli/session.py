@@ -69,7 +69,10 @@ class Session:
         """Write an error with its traceback to the log file and say where that is; None without settings."""
         if self._log is None:
             return None
-        logging.getLogger("headwater").error("%s", error, exc_info=error, extra={"told": True})
+        from headwater.errors import HeadwaterError, unexpected
+
+        said = str(error) if isinstance(error, HeadwaterError) else unexpected(error)
+        logging.getLogger("headwater").error("%s", said, exc_info=error, extra={"told": True})
         return self._log if self._log.exists() else None
 
     @property
@@ -176,7 +179,16 @@ class _ToStderr(logging.Handler):
             click.echo(f"{record.levelname.lower()}: {self.format(record)}", err=True)
 
 
-class _Careful(logging.Formatter):
+class _Traced(logging.Formatter):
+    """Shows where an error came from without what it says, which may hold values of rows or credentials."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        from headwater.errors import traced
+
+        return traced(ei[1]).rstrip("\n")
+
+
+class _Careful(_Traced):
     """Writes no e-mail address and no phone number, which a traceback or a source's message may hold."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -207,7 +219,7 @@ def _start_log(folder: Path, verbosity: int, *, careful: bool) -> Path:
         old.unlink(missing_ok=True)
     logging.raiseExceptions = False  # a log that can't be written, as on a full disk, is no news beside its reason
     to_file = logging.FileHandler(log, encoding="utf-8", delay=True)
-    written = _Careful if careful else logging.Formatter
+    written = _Careful if careful else _Traced
     to_file.setFormatter(written("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("headwater")
     root.addHandler(to_file)

@@ -42,7 +42,7 @@ def vacuum(
     Files that a run staged and never committed go once it is certain that it can't: it has ended, or another run has
     committed in its place. What a run that sleeps may still commit stays. Broken off half-way it does no harm.
     """
-    from headwater.observe.tabular import aligned, size, span
+    from headwater.observe.tabular import aligned, counted, size, span
     from headwater.run.events import Event, Waiting
     from headwater.run.opened import opened
     from headwater.run.vacuum import SHORTEST
@@ -67,6 +67,7 @@ def vacuum(
     rows = [[each.table, f"{each.files:,}", size(each.bytes)] for each in found if each.files]
     if rows:
         click.echo("\n".join(aligned(["table", "files", "bytes"], rows, right=[1, 2])))
+    kept = f"versions of the last {span(keep)} are kept" if keep else "only the newest versions are kept"
     verb = "would free" if dry_run else "freed"
     files, freed = sum(each.files for each in found), sum(each.bytes for each in found)
-    click.echo(f"{verb} {size(freed)} in {files:,} files; versions of the last {span(keep)} are kept")
+    click.echo(f"{verb} {size(freed)} in {counted(files, 'file')}; {kept}")

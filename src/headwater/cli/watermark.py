@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headwater.cli.lake import lake_clock
 from headwater.cli.session import Session, common_options, nearest
 from headwater.errors import ConfigurationError
 
@@ -48,10 +49,19 @@ def show(session: Session, table: str | None, as_json: bool) -> None:
     )
 
 
+def _given(_context: click.Context, _parameter: click.Parameter, why: str) -> str:
+    if not why.strip():
+        raise click.BadParameter("say why, for whoever finds it moved")
+    return why.strip()
+
+
+_why = click.option("--why", required=True, callback=_given, help="The reason, which the commit keeps.")
+
+
 @watermark.command("set", short_help="Read from another place next time.")
 @click.argument("table")
 @click.argument("position")
-@click.option("--why", required=True, help="The reason, which the commit keeps.")
+@_why
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @click.pass_obj
@@ -64,12 +74,12 @@ def set_watermark(session: Session, table: str, position: str, why: str, yes: bo
     from headwater.run.watermark import chosen
 
     contract = bronze_contract(session, table)
-    _move(session, contract, chosen(position, contract), why, yes)
+    _move(session, contract, chosen(position, contract, lake_clock(session)), why, yes)
 
 
 @watermark.command(short_help="Read from the beginning next time.")
 @click.argument("table")
-@click.option("--why", required=True, help="The reason, which the commit keeps.")
+@_why
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @click.pass_obj
@@ -81,11 +91,13 @@ def reset(session: Session, table: str, why: str, yes: bool) -> None:
 
 
 def _move(session: Session, contract: "Contract", to: "Position", why: str, yes: bool) -> None:
-    from headwater.run.watermark import move
+    from headwater.run.watermark import consequences, move
     from headwater.run.watermark import watermark as of
 
     before = of(session.settings, contract)
     said = "nothing" if before is None else _place(before.position)
+    for line in consequences(before.position, to) if before else ():
+        click.echo(line, err=True)
     if not yes:
         question = f"{contract.name} counts as read until {said}; set it to {_place(to)}?"
         click.confirm(question, abort=True, err=True)
@@ -138,10 +150,10 @@ def _document(found: "Watermark") -> dict[str, Any]:
 
 
 def _place(position: "Position") -> str:
-    from headwater.observe.tabular import instant
+    from headwater.observe.tabular import counted, instant
 
     if position.watermark is not None:
         return instant(position.watermark)
     if position.offsets:
         return " ".join(f"{partition}:{offset}" for partition, offset in sorted(position.offsets.items()))
-    return f"{len(position.files):,} files" if position.files else "the beginning"
+    return counted(len(position.files), "file") if position.files else "the beginning"

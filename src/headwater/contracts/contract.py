@@ -17,6 +17,9 @@ CLASSIFICATIONS: Final = ("pii:email", "pii:phone", "pii:name", "pii:address", "
 """How a column may be classified: personal, and of what kind, or sensitive; `pii:embedded` is text in which e-mail
 addresses and phone numbers may stand."""
 
+FORGOTTEN: Final = "(forgotten)"
+"""What stands where the key or a value of somebody stood who was forgotten. As a foreign key it needs no parent."""
+
 
 @dataclass(frozen=True)
 class Column:

@@ -101,7 +101,7 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
     Raises:
         CommitRefused: the table records this version of its application, or a higher one.
     """
-    adds, attempt = [_add_action(table, file) for file in staged.files], uuid.uuid4().hex
+    adds, attempt = [add_action(table, file) for file in staged.files], uuid.uuid4().hex
     handle = open_table(place)
     try:
         if handle is None:
@@ -131,12 +131,22 @@ def put(place: Place, table: Table, staged: Staged, commit: Commit, *, overwrite
         handle.update_incremental()
         return handle.version()
     except (CommitFailedError, DeltaError) as error:
-        now = head(place, commit.app_id)
-        if now is not None and recorded(place, now.version).get(_ATTEMPT) == attempt:
-            return now.version  # it arrived, and only the answer was lost
-        if now is not None and now.txn >= commit.version:
-            raise CommitRefused(f"{table.name}: another writer committed version {commit.version} first") from error
-        raise LakeError(f"{table.name}: the commit failed: {error}") from error
+        return committed_after_all(place, table, commit, attempt, error)
+
+
+def committed_after_all(place: Place, table: Table, commit: Commit, attempt: str, error: Exception) -> int:
+    """The version of a commit of which only the answer was lost.
+
+    Raises:
+        CommitRefused: another writer was faster.
+        LakeError: it failed otherwise.
+    """
+    now = head(place, commit.app_id)
+    if now is not None and recorded(place, now.version).get(_ATTEMPT) == attempt:
+        return now.version
+    if now is not None and now.txn >= commit.version:
+        raise CommitRefused(f"{table.name}: another writer committed version {commit.version} first") from error
+    raise LakeError(f"{table.name}: the commit failed: {error}") from error
 
 
 def refuse_what_is_done(handle: DeltaTable, table: Table, commit: Commit) -> None:
@@ -190,7 +200,8 @@ def staged_file(table: Table, file: File, footer: pq.FileMetaData, partition: Ma
     return StagedFile(file.path, footer.num_rows, file.bytes, partition, file.modified, statistics)
 
 
-def _add_action(table: Table, file: StagedFile) -> AddAction:
+def add_action(table: Table, file: StagedFile) -> AddAction:
+    """A staged file as the log's word for it."""
     partition = {column: file.partition[column] for column in table.partition_by}
     return AddAction(file.path, file.bytes, partition, int(file.modified.timestamp() * 1000), True, file.statistics)
 

@@ -1,6 +1,9 @@
 """The embedded engine: Sail computes in this process, delta-rs commits. No Java."""
 
+import json
 import os
+import shutil
+import tempfile
 import threading
 import uuid
 from collections import defaultdict
@@ -8,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -20,10 +23,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from headwater.engine import delta, leftovers
-from headwater.engine.files import Files, files_below
+from headwater.engine import delta, erasure, leftovers
+from headwater.engine.files import DRAFTS, Files, files_below
 from headwater.engine.landing import ROW_ID, write_once
-from headwater.engine.protocol import Attempt, Commit, File, Head, Held, HeldSince, Repeats, Staged, Table
+from headwater.engine.protocol import Attempt, Commit, File, Found, Head, Held, HeldSince, Repeats, Staged, Table
 from headwater.errors import LakeError
 from headwater.object_store import Place
 
@@ -51,6 +54,7 @@ class EmbeddedEngine:
         self._lake = lake
         self._given = session
         self._server: Any = None
+        self._spill = ""
         self._starting = threading.Lock()
         self._writing: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -67,6 +71,9 @@ class EmbeddedEngine:
         for name, value in _SAIL.items():
             os.environ.setdefault(name, value)
         os.environ.update(self._lake.environment)
+        # Rows lie in what is spilled: of a process that was killed it can be told whose it was, and is swept.
+        self._spill = tempfile.mkdtemp(prefix=f"{DRAFTS}{os.getpid()}-")
+        os.environ["SAIL_RUNTIME__TEMPORARY_FILES__PATHS"] = json.dumps([self._spill])
         from pysail.spark import SparkConnectServer
 
         self._server = SparkConnectServer("127.0.0.1", 0)
@@ -76,11 +83,20 @@ class EmbeddedEngine:
         session.conf.set("spark.sql.session.timeZone", "UTC")
         return session
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close, but after Ctrl-C: it has ended the server too, which a session would go on asking for ten minutes."""
+        if kind is not KeyboardInterrupt:
+            self.close()
+
     def close(self) -> None:
         """End the session and its server, if they were started."""
         if self._server is not None:
             self._session.stop()
             self._server.stop()
+            shutil.rmtree(self._spill, ignore_errors=True)
 
     def head(self, table: Table) -> Head | None:
         return delta.head(self._place(table), table.app_id)
@@ -103,6 +119,9 @@ class EmbeddedEngine:
         if not files:
             return self.read(table, None).drop(*table.partition_by)
         return self.session.read.parquet(*files)
+
+    def grew(self, table: Table, after: int, until: int) -> bool:
+        return erasure.grew(self._place(table), after, until)
 
     def land(
         self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats
@@ -150,6 +169,23 @@ class EmbeddedEngine:
 
     def vacuum(self, table: Table, since: datetime, given_up: Callable[[File], bool], *, dry_run: bool) -> list[File]:
         return leftovers.vacuum(self._place(table), table, since, given_up, dry_run=dry_run)
+
+    def find(self, table: Table, look: Callable[[pa.RecordBatch], bool]) -> Found | None:
+        return erasure.found(self._place(table), table, look)
+
+    def rewrite(
+        self,
+        table: Table,
+        found: Found,
+        change: Callable[[pa.RecordBatch], pa.RecordBatch],
+        attempt: Attempt,
+        commit: Commit,
+    ) -> int:
+        staged = erasure.rewritten(self._place(table), table, found, change, attempt)
+        return erasure.swap(self._place(table), table, found, staged, commit)
+
+    def begin_anew(self, table: Table, given_up: Callable[[File], bool]) -> int:
+        return erasure.begin_anew(self._place(table), table, given_up)
 
     def append(self, table: Table, staged: Staged, commit: Commit) -> int:
         return delta.put(self._place(table), table, staged, commit, overwrite=False)

@@ -19,7 +19,7 @@ from headwater.engine.protocol import File
 from headwater.object_store import Place
 
 DRAFTS = "headwater-land-"
-"""How folders of drafts begin in this machine's folder of temporary files; the number of the process follows."""
+"""How folders of drafts and of spilled rows begin, where this machine has temporary files; the process' number follows."""
 
 _FOOTER_BYTES = 64 << 10
 _FOOTER_END = 8

@@ -133,6 +133,14 @@ class Staged:
         return Staged(self.folder, tuple(file for file in self.files if asked <= file.partition.items()))
 
 
+@dataclass(frozen=True)
+class Found:
+    """The files of a table's version in which something was found."""
+
+    version: int
+    files: tuple[StagedFile, ...]
+
+
 class Held(Enum):
     """Which rows of a table a stream can meet again, where that is not told by a cursor."""
 
@@ -179,6 +187,13 @@ class Engine(Protocol):
         """The rows that an append-only table gained in the versions `(after, until]`, without its partition columns."""
         ...
 
+    def grew(self, table: Table, after: int, until: int) -> bool:
+        """Whether an append-only table only gained rows between two versions, so that `changes` says which.
+
+        Not so where somebody was forgotten in between: files were written anew, and the earlier version is gone.
+        """
+        ...
+
     def land(
         self, table: Table, batches: Iterable[pa.RecordBatch], folder: str, repeats: Repeats
     ) -> tuple[Staged, int]:
@@ -214,6 +229,38 @@ class Engine(Protocol):
 
         Of a file that no version ever named `given_up` says whether nobody can commit it any more. Nothing is
         written: a reader of an older version misses its files, and no other. Broken off and repeated it does no harm.
+        """
+        ...
+
+    def find(self, table: Table, look: Callable[[pa.RecordBatch], bool]) -> Found | None:
+        """The files of the table that stands in whose texts `look` finds something; None where there is no table.
+
+        `look` sees every batch of each file's columns of text, lists and bytes, in which nobody's type is changed.
+        """
+        ...
+
+    def rewrite(
+        self,
+        table: Table,
+        found: Found,
+        change: Callable[[pa.RecordBatch], pa.RecordBatch],
+        attempt: Attempt,
+        commit: Commit,
+    ) -> int:
+        """Write files anew as `change` makes their batches, swap them in one commit, and say the Delta version.
+
+        Without files it is a commit alone. Refuses as `append` does.
+
+        Raises:
+            LakeError: the table has moved since it was found.
+        """
+        ...
+
+    def begin_anew(self, table: Table, given_up: Callable[[File], bool]) -> int:
+        """Make the version that stands the first: its log, statistics, changes and files before it go for good.
+
+        Say how many files that were. `given_up` is told of files that no version names, as in `vacuum`. Broken off and
+        repeated it does no harm.
         """
         ...
 

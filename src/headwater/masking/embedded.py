@@ -31,7 +31,7 @@ _ALPHANUMERIC = r"3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]"
 _UNICODE = r"\\+u(?:00[89A-Fa-f]|0[1-9A-Fa-f][0-9A-Fa-f]|[1-9A-Fa-f][0-9A-Fa-f]{2})[0-9A-Fa-f]"
 _BEYOND = rf"(?:{_PERCENT}[89A-Fa-f][0-9A-Fa-f]|{_UNICODE})"
 # What an encoded character before a match may be: any that is not part of a name. It is kept.
-_BEFORE = rf"(?:{_encoded(r'[01][0-9A-Fa-f]|2[0-9ACFacf]|3[A-Fa-f]|40|5[B-Eb-e]|60|7[B-DFb-df]')}|\\+[bfnrt])"
+BEFORE = rf"(?:{_encoded(r'[01][0-9A-Fa-f]|2[0-9ACFacf]|3[A-Fa-f]|40|5[B-Eb-e]|60|7[B-DFb-df]')}|\\+[bfnrt])"
 
 _FIRST = rf"(?:[\p{{L}}\p{{M}}\p{{N}}._+~-]|{_encoded(rf'2[BbDdEe]|5[Ff]|7[Ee]|{_ALPHANUMERIC}')}|{_BEYOND})"
 _NAME = rf"{_FIRST}(?:{_FIRST}|'|{_encoded('27')})*"
@@ -39,16 +39,16 @@ _AT = rf"(?:[@\x{{FF20}}]|{_encoded('40')}|&#0*64;|&#[xX]0*40;)"
 _LABEL = rf"(?:[\p{{L}}\p{{M}}\p{{N}}-]|{_encoded(rf'2[Dd]|{_ALPHANUMERIC}')}|{_BEYOND})+"
 _DOT = rf"(?:\.|{_encoded('2[Ee]')})"
 _LAST = rf"(?:[xX][nN]--[A-Za-z0-9-]+|(?:[\p{{L}}\p{{M}}]|{_encoded(r'[46][1-9A-Fa-f]|[57][0-9Aa]')}|{_BEYOND}){{2,}})"
-_ADDRESS = rf"({_BEFORE})?{_NAME}{_AT}{_LABEL}(?:{_DOT}{_LABEL})*{_DOT}{_LAST}"
+_ADDRESS = rf"({BEFORE})?{_NAME}{_AT}{_LABEL}(?:{_DOT}{_LABEL})*{_DOT}{_LAST}"
 
 _SPACE = rf"(?:[ +\x{{A0}}]|{_encoded('20')})"
 _DASH = rf"(?:[-\x{{2010}}-\x{{2013}}]|{_encoded('2[Dd]')})"
 _SIDE = rf"(?:[()]|{_encoded('2[89]')})"
-_GAP = rf"(?:{_SPACE}|{_DASH}|{_SIDE})"
+GAP = rf"(?:{_SPACE}|{_DASH}|{_SIDE})"
 _PLUS = rf"(?:\+|{_encoded('2[Bb]')})"
-_APART = rf"(^|[^\p{{L}}\p{{N}}_]|{_BEFORE})"
-_FAR_APART = rf"(^|[^\p{{L}}\p{{N}}_%+./-]|{_BEFORE})"
-_INTERNATIONAL = rf"{_APART}{_PLUS}{_GAP}{{0,2}}(?:\d{{1,3}}(?:\.\d{{2,4}}){{2,5}}|\d(?:{_GAP}{{0,3}}\d){{6,14}})\b"
+_APART = rf"(^|[^\p{{L}}\p{{N}}_]|{BEFORE})"
+_FAR_APART = rf"(^|[^\p{{L}}\p{{N}}_%+./-]|{BEFORE})"
+_INTERNATIONAL = rf"{_APART}{_PLUS}{GAP}{{0,2}}(?:\d{{1,3}}(?:\.\d{{2,4}}){{2,5}}|\d(?:{GAP}{{0,3}}\d){{6,14}})\b"
 _PART = rf"(?:\.|{_SPACE}|{_DASH})"
 _GROUPED = (
     rf"{_FAR_APART}(?:"
@@ -60,7 +60,7 @@ _GROUPED = (
 )
 
 _WORD = r"(?i:(?:[a-z0-9]+[_.-])*(?:[a-z]*phone|tel|mobile|cell|msisdn|fax|whatsapp)(?:[_.-]?(?:number|num|no|nr))?)"
-_NUMBER = rf"(?:{_PLUS}|{_GAP}){{0,3}}\d(?:(?:{_GAP}|[./]){{0,3}}\d){{5,17}}\b"
+_NUMBER = rf"(?:{_PLUS}|{GAP}){{0,3}}\d(?:(?:{GAP}|[./]){{0,3}}\d){{5,17}}\b"
 _QUOTE = rf'(?:\\*"|{_encoded("22")})'
 _BLANK = rf"(?:\s|{_encoded('20')})*"
 _COLON = rf"(?:{_BLANK}(?::|{_encoded('3[Aa]')}){_BLANK})"

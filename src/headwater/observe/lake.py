@@ -18,6 +18,7 @@ from headwater.engine.delta import recorded
 from headwater.errors import LakeError
 from headwater.object_store import Place
 from headwater.observe.history import last_verdicts
+from headwater.observe.tabular import counted
 
 Schema: TypeAlias = Literal["bronze", "silver", "gold", "quarantine", "rejects", "restricted", "main"]
 
@@ -173,9 +174,11 @@ def _newest(handle: DeltaTable, cursor: str | None) -> datetime | None:
 
 
 def _position(inputs: Mapping[str, Any]) -> str:
-    """How far a Bronze table has read: an instant, or the offsets per partition; empty for other tables."""
+    """How far a Bronze table has read: an instant, the offsets per partition, or how many files; empty for others."""
     if watermark := inputs.get("watermark"):
         return f"{datetime.fromisoformat(watermark):%Y-%m-%d %H:%M:%S}"
     if offsets := inputs.get("offsets"):
         return " ".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+    if files := inputs.get("files"):
+        return counted(len(files), "file")
     return ""

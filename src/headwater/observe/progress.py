@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from headwater.observe.tabular import size
+from headwater.observe.tabular import counted, size
 from headwater.run.events import (
     Drifted,
     Event,
@@ -81,7 +81,7 @@ class Progress:
         match event:
             case RunStarted(at=at, tables=tables):
                 self.step("")
-                self.say(f"run at {at:%Y-%m-%d %H:%M:%S} UTC: {len(tables)} tables")
+                self.say(f"run at {at:%Y-%m-%d %H:%M:%S} UTC: {counted(len(tables), 'table')}")
             case TableStarted(table=table):
                 self._start(table)
             case Waiting(table=table, holder=holder):

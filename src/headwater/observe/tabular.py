@@ -37,6 +37,11 @@ def span(length: timedelta) -> str:
     return sign + (" ".join(parts[:2]) or "0 s")
 
 
+def counted(count: int, what: str) -> str:
+    """How many there are of what a noun in the singular names: `1 file`, `2,000 files`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def instant(at: datetime | None) -> str:
     """An instant in UTC to the second; empty for none."""
     return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""

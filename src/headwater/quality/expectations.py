@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -16,18 +16,10 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is importe
 import great_expectations as gx
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.data_context.types.base import ProgressBarsConfig
-from great_expectations.execution_engine.execution_engine import ExecutionEngine
-from great_expectations.expectations.core.expect_column_min_to_be_between import ExpectColumnMinToBeBetween
-from great_expectations.expectations.core.expect_column_proportion_of_non_null_values_to_be_between import (
-    ExpectColumnProportionOfNonNullValuesToBeBetween,
-)
-from great_expectations.expectations.core.expect_table_row_count_to_be_between import ExpectTableRowCountToBeBetween
-from great_expectations.expectations.core.unexpected_rows_expectation import UnexpectedRowsExpectation
-from great_expectations.expectations.expectation import Expectation
 
 from headwater.masking.embedded import without_contacts_in
+from headwater.quality.measures import ExpectMeasure
 
-_MANY = 2**62
 _LISTS = frozenset(
     {
         "partial_unexpected_list",
@@ -48,32 +40,23 @@ class Question:
     """What is asked of a candidate: `expectation` by the name it is answered under."""
 
     rule: str
-    expectation: Expectation
+    expectation: ExpectMeasure
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`error` says why a question was not answered; `validation` is Great Expectations' own result, as JSON."""
+    """`error` says why a question was not answered; `said` is what the number does not say.
+
+    Without a number, `said` tells why nothing was judged. `found` is what a number was made of, and `validation` Great
+    Expectations' own result, as JSON.
+    """
 
     success: bool
     observed: float | None
     error: str | None = None
+    said: str | None = None
+    found: Any = None
     validation: str | None = None
-
-
-class ExpectNoRows(UnexpectedRowsExpectation):
-    """That a query over the candidate finds nothing. It counts what it finds and, unlike its parent, fetches none."""
-
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("unexpected_rows_query.row_count",)
-
-    def _validate(
-        self,
-        metrics: dict[str, Any],
-        runtime_configuration: dict[str, Any] | None = None,  # noqa: ARG002 - the parent's signature
-        execution_engine: ExecutionEngine[Any] | None = None,  # noqa: ARG002 - the parent's signature
-    ) -> dict[str, Any]:
-        found = metrics["unexpected_rows_query.row_count"]
-        return {"success": found == 0, "result": {"observed_value": found}}
 
 
 class Suites:
@@ -90,11 +73,16 @@ class Suites:
 
     def answers(self, table: str, candidate: DataFrame, questions: list[Question]) -> dict[str, Answer]:
         """The answer to each question that Great Expectations evaluated, by its rule."""
-        expectations = [question.expectation for question in questions]
+        expectations = [_named(question) for question in questions]
         suite = gx.ExpectationSuite(name=table, expectations=expectations)
         batch = self._batch.get_batch({"dataframe": candidate})
         validated = batch.validate(suite, result_format="BASIC")
         return {_rule(each): replace(_answer(each), validation=_validation(each)) for each in validated.results}
+
+
+def _named(question: Question) -> ExpectMeasure:
+    question.expectation.meta = {"rule": question.rule}
+    return question.expectation
 
 
 def _rule(result: Any) -> str:
@@ -104,8 +92,11 @@ def _rule(result: Any) -> str:
 def _answer(result: Any) -> Answer:
     if error := _error(result.exception_info):
         return Answer(success=False, observed=None, error=error)
-    observed = (result.result or {}).get("observed_value")
-    return Answer(bool(result.success), None if observed is None else float(observed))
+    told = result.result or {}
+    observed = told.get("observed_value")
+    details = told.get("details") or {}
+    number = None if observed is None else float(observed)
+    return Answer(bool(result.success), number, said=details.get("said"), found=details.get("found"))
 
 
 def _validation(result: Any) -> str:
@@ -125,32 +116,3 @@ def _error(told: Mapping[str, Any]) -> str | None:
 
 def _reports(told: Mapping[str, Any]) -> list[Any]:
     return [told] if "raised_exception" in told else list(told.values())
-
-
-def no_nulls(rule: str, column: str) -> Question:
-    """Every row has a value; observed is the share that has."""
-    return at_least(rule, column, 1.0)
-
-
-def at_least(rule: str, column: str, share: float) -> Question:
-    """At least this share of the rows has a value."""
-    return Question(
-        rule,
-        ExpectColumnProportionOfNonNullValuesToBeBetween(
-            column=column, min_value=share, max_value=1.0, meta={"rule": rule}
-        ),
-    )
-
-
-def rows_between(rule: str, least: int, most: int | None) -> Question:
-    limit = _MANY if most is None else most
-    return Question(rule, ExpectTableRowCountToBeBetween(min_value=least, max_value=limit, meta={"rule": rule}))
-
-
-def smallest_at_most(rule: str, column: str, limit: float) -> Question:
-    return Question(rule, ExpectColumnMinToBeBetween(column=column, max_value=limit, meta={"rule": rule}))
-
-
-def no_rows(rule: str, query: str) -> Question:
-    """`{batch}` in the query stands for the candidate; observed is the number of rows that it finds."""
-    return Question(rule, ExpectNoRows(unexpected_rows_query=query, meta={"rule": rule}))

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from headwater.contracts import Contract
-from headwater.quality.limits import TableLimits
+from headwater.quality.blocks import TableLimits
 from headwater.quality.verdict import Check, span_text
 
 RULE = "freshness"

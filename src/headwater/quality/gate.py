@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.contracts.schema_contracts import UNHELD
 from headwater.quality.rules import PARSE, in_words
@@ -39,31 +39,32 @@ class Gate:
         Nothing is raised for a candidate that fails: the verdict says so. A check that raises, is not evaluated or
         does not end in time fails as critical, whatever its own severity.
         """
-        checks = [*_unheld(candidate), *_batch_checks(candidate), *self._candidate_checks(candidate)]
-        return Verdict(candidate.contract.table, tuple(checks))
+        checks, profiles = self._candidate_checks(candidate)
+        checks = [*_unheld(candidate), *_batch_checks(candidate), *checks]
+        return Verdict(candidate.contract.table, tuple(checks), profiles)
 
-    def _candidate_checks(self, candidate: Candidate) -> list[Check]:
+    def _candidate_checks(self, candidate: Candidate) -> tuple[list[Check], dict[str, Any]]:
         table = candidate.contract.table
         with self._one_at_a_time:
             if self._stuck is not None:
-                return [unjudged("gate:timeout", f"not judged, since the checks of {self._stuck} have not ended")]
+                return [unjudged("gate:timeout", f"not judged, since the checks of {self._stuck} have not ended")], {}
             judging = _in_thread(f"judge-{table}", lambda: self._answered(candidate))
             try:
                 return judging.result(self._timeout.total_seconds())
             except FutureTimeout:
                 # Its thread cannot be stopped, and may still change the session's views under the next judgement.
                 self._stuck = table
-                return [unjudged("gate:timeout", f"the checks did not end within {span_text(self._timeout)}")]
+                return [unjudged("gate:timeout", f"the checks did not end within {span_text(self._timeout)}")], {}
             except Exception as error:  # noqa: BLE001 - whatever breaks the gate must close it
                 _LOG.warning("%s: the gate could not judge", table, exc_info=error)
-                return [unjudged("gate:error", f"{type(error).__name__}: {first_line(error)}")]
+                return [unjudged("gate:error", f"{type(error).__name__}: {first_line(error)}")], {}
 
     def _imported(self) -> "Future[type[Questioner]]":
         if self._import is None:
             self._import = _in_thread("import-great-expectations", _import)
         return self._import
 
-    def _answered(self, candidate: Candidate) -> list[Check]:
+    def _answered(self, candidate: Candidate) -> tuple[list[Check], dict[str, Any]]:
         if self._questioner is None:
             self._questioner = self._imported().result()(candidate.rows.sparkSession)
         return self._questioner.checks(candidate)

@@ -5,72 +5,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headwater.config import Duration
 from headwater.contracts import Contract, Contracts
 from headwater.contracts.schema_contracts import SchemaContracts, dq_document
 from headwater.errors import ConfigurationError
+from headwater.quality.blocks import PRICED, Drift, SqlExpectation, TableLimits
 from headwater.quality.rules import rule_names
 
-Severity: TypeAlias = Literal["critical", "warning"]
 Finding: TypeAlias = tuple[str, str]
 """What is wrong with `dq.yaml`: the dotted key, and what is said behind it."""
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
-PRICED: Final = "amount_usd"
-"""The column whose share of nulls `unpriced` limits."""
-
-
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-_B = TypeVar("_B", bound=_Block)
-
-
-class Freshness(_Block):
-    """The newest `column` (the contract's cursor, if not told) is at most `max_age` older than the run's instant.
-
-    Rows dated later than that instant do not count.
-    """
-
-    max_age: Duration
-    column: str | None = None
-    severity: Severity = "critical"
-
-
-class Volume(_Block):
-    """Rows that a table may have, and the share of its standing rows that it may lose at once."""
-
-    min_rows: int = Field(default=1, ge=0)
-    max_rows: int | None = Field(default=None, ge=0)
-    max_shrink: Share = 0.5
-    severity: Severity = "critical"
-
-
-class Unpriced(_Block):
-    """The share of rows that may be without `amount_usd`."""
-
-    max_share: Share
-    severity: Severity = "critical"
-
-
-class TableLimits(_Block):
-    """The limits of one table. `refused` holds the share of a batch that may break a row rule, by its name."""
-
-    freshness: Freshness | None = None
-    volume: Volume = Volume()
-    refused: dict[str, Share] = {}
-    unpriced: Unpriced | None = None
-    late_after: Duration = timedelta(days=1)
-    orphan_after: Duration = timedelta(days=7)
-
-    def refused_share(self, rule: str) -> float:
-        """The share of a batch that may break `rule`; none may where nothing is said."""
-        return self.refused.get(rule, self.refused.get("default", 0.0))
+_B = TypeVar("_B", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -82,7 +31,9 @@ class Limits:
     timeout: timedelta
 
 
-class _File(_Block):
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     schema_contracts: SchemaContracts = SchemaContracts()
     timeout: Duration = timedelta(minutes=10)
     defaults: dict[str, Any] = {}
@@ -174,6 +125,8 @@ def _finding(above: str, block: type[BaseModel], error: Mapping[str, Any]) -> Fi
 
 def _known_keys(block: type[BaseModel], above: Iterable[str]) -> list[str]:
     for part in above:
+        if part not in block.model_fields:  # a name that the user chose, of one of several blocks of a kind
+            continue
         annotation = block.model_fields[part].annotation
         found = [each for each in (annotation, *getattr(annotation, "__args__", ())) if isinstance(each, type)]
         block = next(each for each in found if issubclass(each, BaseModel))
@@ -191,14 +144,10 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 
 def _unknown(key: str, limits: TableLimits, contract: Contract) -> Iterator[Finding]:
     """Everything that `limits` names and that is not there: a limit on nothing would never fail."""
-    if (freshness := limits.freshness) is not None:
-        named, where = freshness.column, f"{key}.freshness.column"
-        if named is not None and named not in contract.column_names:
-            yield from _known(where, named, contract.column_names, f"column of {contract.table}")
-        else:
-            column = named or contract.cursor
-            if column is None or contract.column(column).type not in ("date", "timestamp"):
-                yield where, f": {contract.table} needs a date or timestamp column here to be judged by"
+    if limits.freshness is not None:
+        yield from _undated(f"{key}.freshness.column", limits.freshness.column or contract.cursor, contract)
+    if limits.daily.column is not None:
+        yield from _undated(f"{key}.daily.column", limits.daily.column, contract)
     for rule in limits.refused:
         yield from _known(f"{key}.refused", rule, ("default", *rule_names(contract)), f"row rule of {contract.table}")
     if limits.unpriced is not None and PRICED not in contract.column_names:
@@ -206,6 +155,73 @@ def _unknown(key: str, limits: TableLimits, contract: Contract) -> Iterator[Find
     volume = limits.volume
     if volume.max_rows is not None and volume.max_rows < volume.min_rows:
         yield f"{key}.volume", ": max_rows is below min_rows, so every volume fails"
+    yield from _unknown_of_warnings(key, limits, contract)
+    for name, expectation in limits.expectations.items():
+        yield from _parameters(f"{key}.expectations.{name}", expectation)
+
+
+def _undated(where: str, column: str | None, contract: Contract) -> Iterator[Finding]:
+    if column is not None and column not in contract.column_names:
+        yield from _column(where, column, contract)
+    elif column is None or contract.column(column).type not in ("date", "timestamp"):
+        yield where, f": {contract.table} needs a date or timestamp column here to be judged by"
+
+
+def _unknown_of_warnings(key: str, limits: TableLimits, contract: Contract) -> Iterator[Finding]:
+    for column in limits.missing.max_share:
+        yield from _column(f"{key}.missing.max_share", column, contract)
+        if column in contract.column_names and (contract.column(column).required or column in contract.key):
+            yield f"{key}.missing.max_share", f": {column} is required by its contract, and never missing; remove it"
+    for column, outliers in limits.outliers.items():
+        yield from _column(f"{key}.outliers", column, contract)
+        if column in contract.column_names and not is_number(contract.column(column).type):
+            yield f"{key}.outliers", f": {column} is {contract.column(column).type}; only numbers have outliers"
+        if outliers.per is not None:
+            yield from _column(f"{key}.outliers.{column}.per", outliers.per, contract)
+            yield from _personal(f"{key}.outliers.{column}.per", outliers.per, contract, "a group is told by its value")
+    if limits.near_duplicates is not None:
+        for column in limits.near_duplicates.ignore:
+            yield from _column(f"{key}.near_duplicates.ignore", column, contract)
+        if not set(contract.column_names) - {*contract.key, *limits.near_duplicates.ignore}:
+            yield f"{key}.near_duplicates.ignore", ": leaves no column by which rows could be alike"
+    yield from _unprofiled(f"{key}.drift.columns", limits.drift, contract)
+
+
+def _unprofiled(key: str, drift: Drift, contract: Contract) -> Iterator[Finding]:
+    for name in drift.columns:
+        yield from _column(key, name, contract)
+        if name not in contract.column_names:
+            continue
+        column = contract.column(name)
+        if not is_number(column.type) and column.type not in ("string", "boolean"):
+            yield key, f": {name} is {column.type}; only text, numbers and booleans have profiles"
+        yield from _personal(key, name, contract, "a profile keeps values")
+
+
+def _personal(key: str, name: str, contract: Contract, but: str) -> Iterator[Finding]:
+    classification = contract.column(name).classification or "" if name in contract.column_names else ""
+    if classification.startswith("pii:"):
+        yield key, f": {name} is personal ({classification}), and {but}; remove it"
+
+
+def _parameters(key: str, expectation: SqlExpectation) -> Iterator[Finding]:
+    named, given = expectation.named, set(expectation.parameters)
+    for name in sorted(named - given):
+        yield (
+            f"{key}.sql",
+            f": the parameter :{name} has no value{_hint(name, sorted(given)) if given else ''}; add it to parameters",
+        )
+    for name in sorted(given - named):
+        yield f"{key}.parameters.{name}", f" is not in the query{_hint(name, sorted(named)) if named else ''}"
+
+
+def is_number(kind: str) -> bool:
+    """Whether a Spark SQL type holds numbers."""
+    return kind in ("tinyint", "smallint", "int", "bigint", "float", "double") or kind.startswith("decimal(")
+
+
+def _column(key: str, name: str, contract: Contract) -> Iterator[Finding]:
+    return _known(key, name, contract.column_names, f"column of {contract.table}")
 
 
 def _known(key: str, name: str, known: Iterable[str], what: str) -> Iterator[Finding]:

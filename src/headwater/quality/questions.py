@@ -4,50 +4,30 @@ Only `gate.py` imports it, in a thread, while data is still being extracted.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from itertools import starmap
+from typing import Any, Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.contracts.contract import Conservation
-from headwater.quality.expectations import (
-    Answer,
-    Question,
-    Suites,
-    at_least,
-    no_nulls,
-    no_rows,
-    rows_between,
-    smallest_at_most,
-)
+from headwater.contracts.contract import FORGOTTEN, Conservation
+from headwater.quality.asked import Asked, percent, quoted, share_of
+from headwater.quality.blocks import PRICED, SqlExpectation
+from headwater.quality.expectations import Answer, Question, Suites
 from headwater.quality.freshness import RULE, freshness_check
-from headwater.quality.limits import PRICED, Severity
+from headwater.quality.measures import CANDIDATE, ExpectAggregate, ExpectRecounted, ExpectValue
 from headwater.quality.rules import in_words, value_rules, values_broken
+from headwater.quality.unusual import DRIFT, asked_of_days, asked_of_new_rows, profiles
 from headwater.quality.verdict import Candidate, Check, first_line, unjudged
 
 _AGE: Final = "_age_s"
 _BROKEN: Final = "_breaks_"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A question with what a failure of it means: `say` words what was observed, or its `complement`, a share.
-
-    One that is `of_rows` holds where there are none.
-    """
-
-    question: Question
-    severity: Severity
-    limit: str
-    say: Callable[[float], str]
-    complement: bool = False
-    of_rows: bool = True
 
 
 class Questioner:
@@ -57,24 +37,27 @@ class Questioner:
         self._session = session
         self._suites = Suites(session)
 
-    def checks(self, candidate: Candidate) -> list[Check]:
-        """One check for each question, answered or not."""
-        views, asked = _asked(candidate)
+    def checks(self, candidate: Candidate) -> tuple[list[Check], dict[str, Any]]:
+        """One check for each question, answered or not; and the profiles to keep with the candidate's version."""
+        frame = _asked_about(candidate)
+        views, asked = _asked(candidate, frame.count())
+        views[CANDIDATE] = frame
         try:
             for name, parent in views.items():
                 parent.createOrReplaceTempView(name)
-            questions = [each.question for each in asked]
-            answers = self._suites.answers(candidate.contract.table, _narrow(candidate), questions)
+            questions = [Question(each.rule, each.expectation) for each in asked]
+            answers = self._suites.answers(candidate.contract.table, frame, questions)
         finally:
             for name in views:
                 self._session.catalog.dropTempView(name)
         rows = answers["volume"].observed if "volume" in answers else None
-        checks = [_check(each, answers.get(each.question.rule), rows) for each in asked]
+        found = {rule.removesuffix(DRIFT): each.found for rule, each in answers.items() if rule.endswith(DRIFT)}
+        checks = [_check(each, answers.get(each.rule), rows) for each in asked]
         said = {rule: answer.validation for rule, answer in answers.items()}
-        return [replace(check, validation=said.get(check.rule)) for check in checks]
+        return [replace(check, validation=said.get(check.rule)) for check in checks], profiles(candidate, found)
 
 
-def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
+def _asked(candidate: Candidate, rows: int) -> tuple[dict[str, DataFrame], list[Asked]]:
     """Every question to the candidate, and the views that their queries name."""
     contract = candidate.contract
     asked = [_uniqueness("key:unique", contract.key)] if contract.key else []
@@ -90,32 +73,38 @@ def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[_Asked]]:
     if contract.conserved:
         views |= candidate.inputs
         asked += [_conservation(each) for each in contract.conserved]
-    return views, [*asked, *_volume(candidate), *_freshness(candidate), *_pricing(candidate)]
+    asked += [*_volume(candidate), *asked_of_days(candidate), *_freshness(candidate), *_pricing(candidate)]
+    asked += [*asked_of_new_rows(candidate, rows), *starmap(_expectation, candidate.limits.expectations.items())]
+    return views, asked
 
 
-def _uniqueness(rule: str, columns: Sequence[str]) -> _Asked:
-    key = ", ".join(map(_quoted, columns))
-    given = " AND ".join(f"{_quoted(name)} IS NOT NULL" for name in columns)
-    # Two 64-bit hashes group many times faster than wide text, and tell keys apart as surely.
-    hashes = f"xxhash64({key}), xxhash64('second', {key})"
-    query = f"SELECT 1 AS key FROM {{batch}} WHERE {given} GROUP BY {hashes} HAVING count(*) > 1"  # noqa: S608 - names are the contract's
+def _uniqueness(rule: str, columns: Sequence[str]) -> Asked:
+    key = ", ".join(map(quoted, columns))
+    given = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in columns)
+    # One 64-bit hash is counted many times faster than wide text, and never hides a key that stands twice. That two
+    # keys share one is rare but possible, so what it finds is counted again by two hashes.
+    hashes = f"xxhash64({key})"
+    quick = f"SELECT count(1) - count(DISTINCT {hashes}) FROM {{batch}} WHERE {given}"  # noqa: S608 - names are the contract's
+    twice = f"SELECT 1 FROM {{batch}} WHERE {given} GROUP BY {hashes}, xxhash64('second', {key}) HAVING count(1) > 1"  # noqa: S608 - as above
     named = ", ".join(columns)
     what = "keys" if rule == "key:unique" else "values"
-    return _Asked(
-        no_rows(rule, query),
+    return Asked(
+        rule,
+        ExpectRecounted(query=quick, exactly=f"SELECT count(1) FROM ({twice})", max_value=0),  # noqa: S608 - as above
         "critical",
         "none twice",
         lambda found: f"{found:.0f} {what} ({named}) stand more than once" if found else f"every {named} stands once",
     )
 
 
-def _values(contract: Contract) -> list[_Asked]:
+def _values(contract: Contract) -> list[Asked]:
     """What a contract allows of single values: of Silver the row rules saw to it, a Gold table is asked."""
     if contract.layer != "gold":
         return []
     return [
-        _Asked(
-            no_rows(rule.name, f"SELECT 1 AS broken FROM {{batch}} WHERE {_quoted(_BROKEN + rule.name)}"),  # noqa: S608 - as above
+        Asked(
+            rule.name,
+            ExpectAggregate(aggregate=f"count_if({quoted(_BROKEN + rule.name)})", max_value=0),
             "critical",
             "in no row",
             partial(_told_of_value, in_words(rule.name, contract)),
@@ -128,22 +117,26 @@ def _told_of_value(wrong: str, found: float) -> str:
     return f"{wrong} in {found:.0f} rows" if found else f"in no row {wrong}"
 
 
-def _presence(column: str) -> _Asked:
-    return _Asked(
-        no_nulls(f"{column}:required", column),
+def _presence(column: str) -> Asked:
+    return Asked(
+        f"{column}:required",
+        ExpectAggregate(aggregate=share_of(f"{quoted(column)} IS NULL"), max_value=0),
         "critical",
         "missing in none",
-        lambda missing: f"{column} is missing in {_percent(missing)} of the rows",
-        complement=True,
+        lambda missing: f"{column} is missing in {percent(missing)} of the rows",
     )
 
 
-def _reference(column: str, parent: str, view: str) -> _Asked:
-    name = _quoted(column)
-    children = f"SELECT DISTINCT {name} AS child FROM {{batch}} WHERE {name} IS NOT NULL"  # noqa: S608 - as above
-    query = f"SELECT child FROM ({children}) LEFT ANTI JOIN {view} ON known = child"  # noqa: S608 - as above
-    return _Asked(
-        no_rows(f"{column}:reference", query),
+def _reference(column: str, parent: str, view: str) -> Asked:
+    given = f"{quoted(column)} IS NOT NULL AND CAST({quoted(column)} AS STRING) <> '{FORGOTTEN}'"
+    # Compared by a hash: of some million parents none is taken for another by chance, and it is twice as fast.
+    child = f"SELECT DISTINCT xxhash64({quoted(column)}) AS child FROM {{batch}} WHERE {given}"  # noqa: S608 - as above
+    query = (
+        f"SELECT count(1) FROM ({child}) LEFT ANTI JOIN (SELECT xxhash64(known) AS known FROM {view}) ON known = child"  # noqa: S608 - as above
+    )
+    return Asked(
+        f"{column}:reference",
+        ExpectValue(query=query, max_value=0),
         "critical",
         f"all in {parent}",
         lambda found: (
@@ -152,11 +145,12 @@ def _reference(column: str, parent: str, view: str) -> _Asked:
     )
 
 
-def _conservation(conserved: Conservation) -> _Asked:
+def _conservation(conserved: Conservation) -> Asked:
     told = conserved.query.replace("${table}", "{batch}")
-    query = f"SELECT * FROM ({told}) AS told(lost) WHERE lost <> 0 OR lost IS NULL"  # noqa: S608 - the contract's own
-    return _Asked(
-        no_rows(f"{conserved.name}:conserved", query),
+    query = f"SELECT count(1) FROM ({told}) AS told(lost) WHERE lost <> 0 OR lost IS NULL"  # noqa: S608 - the contract's own
+    return Asked(
+        f"{conserved.name}:conserved",
+        ExpectValue(query=query, max_value=0),
         "critical",
         "nothing lost",
         lambda found: f"not so: {conserved.description}" if found else conserved.description,
@@ -164,14 +158,15 @@ def _conservation(conserved: Conservation) -> _Asked:
     )
 
 
-def _volume(candidate: Candidate) -> list[_Asked]:
+def _volume(candidate: Candidate) -> list[Asked]:
     volume, standing = candidate.limits.volume, candidate.standing_rows
     limit = (
         f"{volume.min_rows} rows or more" if volume.max_rows is None else f"{volume.min_rows} to {volume.max_rows} rows"
     )
     asked = [
-        _Asked(
-            rows_between("volume", volume.min_rows, volume.max_rows),
+        Asked(
+            "volume",
+            ExpectAggregate(aggregate="count(1)", min_value=volume.min_rows, max_value=volume.max_rows),
             volume.severity,
             limit,
             lambda rows: f"{rows:.0f} rows; limit {limit}",
@@ -181,8 +176,9 @@ def _volume(candidate: Candidate) -> list[_Asked]:
     if standing:
         least = math.ceil(standing * (1 - volume.max_shrink))
         asked.append(
-            _Asked(
-                rows_between("volume:shrink", least, None),
+            Asked(
+                "volume:shrink",
+                ExpectAggregate(aggregate="count(1)", min_value=least),
                 volume.severity,
                 f"at least {least} rows",
                 lambda rows: f"{rows:.0f} rows where {standing} stand; it may lose {volume.max_shrink:.0%} at once",
@@ -192,13 +188,14 @@ def _volume(candidate: Candidate) -> list[_Asked]:
     return asked
 
 
-def _freshness(candidate: Candidate) -> list[_Asked]:
+def _freshness(candidate: Candidate) -> list[Asked]:
     if (limit := candidate.limits.freshness) is None:
         return []
     check = partial(freshness_check, candidate.contract, candidate.limits)
     return [
-        _Asked(
-            smallest_at_most(RULE, _AGE, limit.max_age.total_seconds()),
+        Asked(
+            RULE,
+            ExpectAggregate(aggregate=f"min({_AGE})", max_value=limit.max_age.total_seconds()),
             limit.severity,
             check(timedelta()).limit,
             lambda age: check(timedelta(seconds=age)).detail,
@@ -206,60 +203,57 @@ def _freshness(candidate: Candidate) -> list[_Asked]:
     ]
 
 
-def _pricing(candidate: Candidate) -> list[_Asked]:
+def _pricing(candidate: Candidate) -> list[Asked]:
     if (unpriced := candidate.limits.unpriced) is None:
         return []
     limit = f"{unpriced.max_share:.2%}"
     return [
-        _Asked(
-            at_least("unpriced", PRICED, 1 - unpriced.max_share),
+        Asked(
+            "unpriced",
+            ExpectAggregate(aggregate=share_of(f"{quoted(PRICED)} IS NULL"), max_value=unpriced.max_share),
             unpriced.severity,
             f"at most {unpriced.max_share:g}",
-            lambda missing: f"{PRICED} is missing in {_percent(missing)} of the rows; limit {limit}",
-            complement=True,
+            lambda missing: f"{PRICED} is missing in {percent(missing)} of the rows; limit {limit}",
         )
     ]
 
 
-def _narrow(candidate: Candidate) -> DataFrame:
-    """The columns that are asked about, and the age of each row where freshness is."""
+def _expectation(name: str, told: SqlExpectation) -> Asked:
+    described = f" ({told.description})" if told.description else ""
+    return Asked(
+        f"expectation:{name}",
+        ExpectValue(query=f"SELECT * FROM (\n{told.query}\n)", max_value=told.max_rows),  # noqa: S608 - the operator's own
+        told.severity,
+        f"at most {told.max_rows} rows",
+        lambda found: f"{found:g} bad rows{described}; limit {told.max_rows}",
+        of_rows=False,
+    )
+
+
+def _asked_about(candidate: Candidate) -> DataFrame:
+    """The candidate as queries see it: its columns, what a Gold row breaks, and the age of each row if that is asked."""
     contract, limits = candidate.contract, candidate.limits
-    names = {column.name for column in contract.columns if column.required}
-    names |= {*contract.key, *(foreign_key.column for foreign_key in contract.foreign_keys)}
-    names |= {column.name for column in contract.columns if column.unique}
-    names |= {PRICED} if limits.unpriced else set()
-    dated = None if limits.freshness is None else limits.freshness.column or contract.cursor
-    names |= {dated} if dated else set()
-    names |= set(contract.column_names) if contract.conserved else set()
-    if missing := sorted(names - set(candidate.rows.columns)):
+    if missing := sorted(set(contract.column_names) - set(candidate.rows.columns)):
         raise ValueError(f"the candidate lacks {', '.join(missing)}")
-    columns = [F.col(name) for name in contract.column_names if name in names]
+    columns = [F.col(name) for name in contract.column_names]
     if contract.layer == "gold":
         broken = values_broken(candidate.rows, contract)
         columns += [condition.alias(_BROKEN + rule.name) for rule, condition in broken.items()]
-    if dated:
+    if limits.freshness is not None and (dated := limits.freshness.column or contract.cursor):
         at = F.lit((candidate.at - _EPOCH) // timedelta(microseconds=1))
         told = F.unix_micros(F.col(dated).cast("timestamp"))
         # A row of the year 2100 would make a source that fell silent look fresh for ever: what lies ahead has no age.
         columns.append(F.when(told <= at, (at - told) / F.lit(1e6)).alias(_AGE))
-    return candidate.rows.select(*(columns or [F.col(contract.column_names[0])]))
+    return candidate.rows.select(*columns)
 
 
-def _check(asked: _Asked, answer: Answer | None, rows: float | None) -> Check:
-    rule = asked.question.rule
+def _check(asked: Asked, answer: Answer | None, rows: float | None) -> Check:
+    rule = asked.rule
     if answer is None or answer.error is not None:
         return unjudged(rule, "not evaluated" if answer is None else first_line(answer.error), asked.limit)
     if rows == 0 and asked.of_rows:
         return Check(rule, asked.severity, None, asked.limit, success=True, detail="there are no rows")
-    if answer.observed is None:
+    if answer.observed is None and answer.said is None:
         return unjudged(rule, "nothing could be observed", asked.limit)
-    observed = round(1 - answer.observed, 12) if asked.complement else answer.observed
-    return Check(rule, asked.severity, observed, asked.limit, answer.success, asked.say(observed))
-
-
-def _quoted(name: str) -> str:
-    return f"`{name}`"
-
-
-def _percent(share: float) -> str:
-    return "0 %" if share == 0 else f"{max(share, 0.0001):.2%}"
+    said = answer.said or asked.say(answer.observed or 0.0)
+    return Check(rule, asked.severity, answer.observed, asked.limit, answer.success, said)

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from headwater.contracts import Contract, ForeignKey
 from headwater.contracts.columns import instant_of
-from headwater.contracts.contract import Bound, Column
+from headwater.contracts.contract import FORGOTTEN, Bound, Column
 from headwater.quality.typed import RAW
 
 Kind: TypeAlias = Literal["required", "type", "allowed", "range", "pattern", "length", "reference"]
@@ -162,10 +162,13 @@ def _forgivable(rule: Rule, contract: Contract) -> bool:
 def _conditions(rows: DataFrame, contract: Contract) -> list[tuple[Rule, Expression]]:
     """Every rule that can be told from a row alone, with the condition that the row breaks it."""
     columns, found = set(rows.columns), []
+    references = {each.column for each in contract.foreign_keys}
     for rule in rules(contract):
         column = contract.column(rule.column)
         raw = F.col(RAW + column.name) if RAW + column.name in columns else None
         if (condition := _breaks(rule.kind, column, raw)) is not None:
+            if column.name in references and rule.kind in ("allowed", "pattern", "length"):
+                condition &= F.col(column.name) != FORGOTTEN
             found.append((rule, _unless_deleted(condition, rule, contract)))
     return found
 
@@ -234,6 +237,7 @@ def _orphans(rows: DataFrame, key: ForeignKey, parent: DataFrame) -> tuple[DataF
     value = F.col(key.column)
     known = parent.select(F.col(key.parent_column).alias(key.column)).where(value.isNotNull()).distinct()
     missing = rows.select(value).where(value.isNotNull()).distinct().join(known, key.column, "left_anti")
+    missing = missing.where(F.col(key.column).cast("string") != FORGOTTEN)
     found = missing.limit(_ORPHANS_IN_PLAN + 1).toArrow().column(0).to_pylist()
     if not found:
         return rows, None
@@ -241,7 +245,7 @@ def _orphans(rows: DataFrame, key: ForeignKey, parent: DataFrame) -> tuple[DataF
         return rows, value.isNotNull() & value.isin(*found)
     mark = f"_parent_of_{key.column}"
     joined = rows.join(known.withColumnRenamed(key.column, mark), value == F.col(mark), "left")
-    return joined, value.isNotNull() & F.col(mark).isNull()
+    return joined, value.isNotNull() & (value.cast("string") != FORGOTTEN) & F.col(mark).isNull()
 
 
 def _with_rules(rows: DataFrame, contract: Contract, broken: list[tuple[Rule, Expression]]) -> DataFrame:

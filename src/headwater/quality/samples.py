@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from headwater.contracts import Contract
 from headwater.masking.embedded import without_contacts_in
 from headwater.masking.masks import EMBEDDED, REDACTED
-from headwater.quality.limits import PRICED
+from headwater.quality.blocks import PRICED
 from headwater.quality.rules import values_broken
 from headwater.quality.shares import Sample
 from headwater.quality.verdict import Candidate

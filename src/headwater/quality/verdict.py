@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from pyspark.sql import DataFrame
 
 from headwater.contracts import Contract
 from headwater.errors import GateFailed
-from headwater.quality.limits import Severity, TableLimits
+from headwater.quality.blocks import Severity, TableLimits
 from headwater.quality.shares import BatchShares
+from headwater.quality.span import Span
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Candidate:
     `rows` has the contract's columns. `parents` are the Silver tables its foreign keys refer to, as readers will see
     them; `inputs` are the tables that a Gold table was computed from, where its contract asks. `batch` is what came in
     (None where nothing did, and for Gold); `standing_rows` is what the table holds now (None before its first commit).
+    `covers` is what its inputs brought since, a first load where nothing is told; `profiles` are what the versions
+    published before have left, by column.
     """
 
     contract: Contract
@@ -29,6 +33,12 @@ class Candidate:
     inputs: Mapping[str, DataFrame] = field(default_factory=dict)
     batch: BatchShares | None = None
     standing_rows: int | None = None
+    covers: Span | None = None
+    profiles: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def span(self) -> Span:
+        return self.covers or Span(None, self.at)
 
 
 @dataclass(frozen=True)
@@ -64,10 +74,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks of one candidate of one table. It may be published only on `success`."""
+    """All checks of one candidate of one table. It may be published only on `success`, and with its `profiles`."""
 
     table: str
     checks: tuple[Check, ...]
+    profiles: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:

@@ -22,6 +22,7 @@ from headwater.quality.typed import VERSION_COLUMNS
 from headwater.quality.verdict import Candidate, Verdict
 from headwater.run.came import CAME, balance, came
 from headwater.run.context import Context
+from headwater.run.covered import READ_UNTIL, covered
 from headwater.run.events import Committed, Committing, Judged, Judging
 from headwater.run.events import Staged as FilesStaged
 from headwater.run.masked import check_inputs, masks_differ
@@ -65,11 +66,24 @@ class Build:
         head = self.context.engine.head(self._table)
         if head is not None and self._is_done(head) and self.replay is None:
             return self._standing(head)
+        head = self._with_history(head)
         self._beside = {table.name: self.context.engine.head(table) for table in self._tables_beside}
         first = head.txn + 1 if head else 1
         with self.context.attempting(self._table, lambda: first):
             report = self._silver(head) if self.contract.layer == "silver" else self._gold(head)
         return replace(report, consumed=((head.inputs if head else None) or {}, self._inputs))
+
+    def _with_history(self, head: Head | None) -> Head | None:
+        """The head; without inputs, so that all counts as new, where somebody was forgotten in the versions since."""
+        if head is None or head.inputs is None:
+            return head
+        seen = {name: head.inputs.get(name) for name in self.function.versions if name in self._inputs}
+        tables = {name: lake_table(self.context.contracts[name]) for name in seen}
+        grew = self.context.engine.grew
+        cut = [
+            n for n, version in seen.items() if version is not None and not grew(tables[n], version, self._inputs[n])
+        ]
+        return replace(head, inputs=None) if cut else head
 
     def _is_done(self, head: Head) -> bool:
         """Whether nothing moved, the table's masks are those that the settings ask for, and no replay left rows unjudged."""
@@ -232,6 +246,7 @@ class Build:
         context, name = self.context, self.contract.name
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
+        covers = covered(context, self.function, head)
         verdict = context.gate.judge(
             asked := Candidate(
                 contract=self.contract,
@@ -244,6 +259,8 @@ class Build:
                 else {},
                 batch=batch,
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
+                covers=covers,
+                profiles=head.metadata.get("profiles", {}) if head else {},
             )
         )
         verdict = sampled(context, verdict, asked, self._reading.computed if self.contract.layer == "silver" else None)
@@ -264,6 +281,8 @@ class Build:
             "newest": self._newest(verdict),
             "masking": context.masking.record(name),
             _UNJUDGED: self._unjudged,
+            READ_UNTIL: covers.until.isoformat(),
+            "profiles": verdict.profiles,
         }
         context.leases.check(name)
         context.emit(Committing(name, txn))

@@ -13,7 +13,7 @@ from headwater.contracts.schema_contracts import contracts_location, dq_document
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.extract import EXTRACTORS
 from headwater.object_store import Place
-from headwater.quality.limits import read_limits
+from headwater.quality.limits import Finding, Limits, read_limits
 from headwater.quality.rules import rules
 from headwater.quality.typed import differences
 from headwater.run.trial import Failed, Trials
@@ -48,17 +48,19 @@ def contract_check(settings: Settings, select: Sequence[str] = ()) -> ContractCh
     location = contracts_location(settings)
     read = read_contracts(contract_files(location, settings.aws))
     functions = load_tables()
-    problems = [*read.problems, *_of_limits(settings.dq, read.contracts), *_of_settings(settings, read.contracts)]
+    limits, unknown = read_limits(dq_document(settings.dq), read.contracts)
+    problems = [*read.problems, *_of_limits(settings.dq, unknown, read.contracts)]
+    problems += _of_settings(settings, read.contracts)
     problems += [*_without_contract(read, functions, location), *_without_table(read, functions), *_of_sources(read)]
     chosen = [each for each in read.contracts.values() if not select or each.name in select]
     computed = [each.name for each in chosen if each.name in functions]
-    engine = EmbeddedEngine(Place(str(settings.state / "contract-check")))
-    try:
-        with Trials(engine.session, functions) as trials:
-            for name in computed:
-                problems += _of_function(trials, functions[name], read)
-    finally:
-        engine.close()
+    with (
+        EmbeddedEngine(Place(str(settings.state / "contract-check"))) as engine,
+        Trials(engine.session, functions) as trials,
+    ):
+        for name in computed:
+            problems += _of_function(trials, functions[name], read)
+            problems += _of_expectations(trials, read.contracts[name], limits, settings.dq)
     kept = [each for each in problems if not select or each.table in select]
     return ContractCheck(location, tuple(_told(each, functions) for each in chosen), tuple(kept))
 
@@ -76,12 +78,23 @@ def _told(contract: Contract, functions: Mapping[str, TableFunction]) -> Checked
     )
 
 
-def _of_limits(path: Path, contracts: Contracts) -> Iterator[Problem]:
+def _of_limits(path: Path, unknown: Sequence[Finding], contracts: Contracts) -> Iterator[Problem]:
     """What `dq.yaml` names and is not there."""
     file = ContractFile(str(path), "silver", path.stem, path.read_text(encoding="utf-8"))
-    for key, said in read_limits(dq_document(path), contracts)[1]:
+    for key, said in unknown:
         table, place = _place(key, contracts)
         yield Problem(str(path), f"{key}{said}", file.line(place), table)
+
+
+def _of_expectations(trials: Trials, contract: Contract, limits: Limits | None, path: Path) -> Iterator[Problem]:
+    """The operator's queries that cannot be put to a table: at a run they would close the gate."""
+    asked = {} if limits is None else limits.tables[contract.name].expectations
+    found = {
+        f"tables.{contract.table}.expectations.{name}.sql": f": cannot be asked of {contract.table}: {wrong}"
+        for name, expectation in asked.items()
+        if (wrong := trials.is_counted(expectation, contract)) is not None
+    }
+    return _of_limits(path, [*found.items()], {contract.name: contract})
 
 
 def _place(key: str, contracts: Contracts) -> tuple[str, tuple[str, ...]]:

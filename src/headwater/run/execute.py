@@ -8,7 +8,7 @@ from datetime import datetime
 from graphlib import TopologicalSorter
 
 from headwater.config import Settings
-from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full
+from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full, unexpected
 from headwater.extract import EXTRACTORS, build
 from headwater.masking import load_masking
 from headwater.masking.embedded import without_contacts_in
@@ -26,6 +26,8 @@ from headwater.run.tables import lake_table
 
 _TABLES_AT_ONCE = 4
 _PLANNINGS = 5
+_UNHEARD_S = 0.2
+"""For so long Ctrl-C is not heard at most: since Sail listens for it too, it wakes no thread that waits."""
 _BLOCKS: frozenset[Outcome] = frozenset({"gate failed", "failed", "skipped"})
 
 
@@ -74,7 +76,7 @@ class _Steps:
         try:
             while order.is_active():
                 running |= {pool.submit(self._step, name): name for name in order.get_ready()}
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, _UNHEARD_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
                     self._reports[name] = future.result()
@@ -106,8 +108,7 @@ class _Steps:
         except Exception as error:  # noqa: BLE001 - one table that breaks must not take the others along
             self._context.record(name, error)
             lake = lake_of(self._context.settings)
-            said = self._shown(f"{type(error).__name__}: {_first_line(error)}")
-            reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or said
+            reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or unexpected(error)
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome == "gate failed":
             below = everything_below(name, self._context.contracts, self._context.functions)
@@ -160,7 +161,3 @@ class _Steps:
         silent = {each for each in above if self._reports[each].outcome == "failed"}
         inherited = [each for each in above if self._reports[each].outcome == "stale"]
         return sorted(silent | {one for each in inherited for one in self._silent_above(each)})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:300]

@@ -53,21 +53,21 @@ def opened(settings: Settings, at: datetime | None, observers: Sequence[Observer
     mirror, holder = Mirror(store, emit), Holder.here(run_id, moment)
     leases = Leases(store.documents, holder, settings.lease.ttl, settings.lease.wait, silent=mirror.silent)
     try:
-        yield Context(
-            run_id=run_id,
-            began=moment,
-            holder=holder,
-            at=at or moment,
-            settings=settings,
-            contracts=in_force(contracts, limits.schema_contracts),
-            functions=functions,
-            engine=engine,
-            state=mirror,
-            leases=leases,
-            gate=gate,
-            limits=limits,
-            emit=emit,
-        )
+        with engine:
+            yield Context(
+                run_id=run_id,
+                began=moment,
+                holder=holder,
+                at=at or moment,
+                settings=settings,
+                contracts=in_force(contracts, limits.schema_contracts),
+                functions=functions,
+                engine=engine,
+                state=mirror,
+                leases=leases,
+                gate=gate,
+                limits=limits,
+                emit=emit,
+            )
     finally:
         leases.close()
-        engine.close()

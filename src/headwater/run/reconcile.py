@@ -4,6 +4,7 @@ What a run does not see, and why: `docs/semantics.md`, "What a timestamp cursor 
 the windows in which they differ are then read whole.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headwater.contracts import Contract
+from headwater.engine.files import DRAFTS
 from headwater.errors import LakeError
 from headwater.extract import EXTRACTORS, build
 from headwater.extract.base_extractor import Extractor, Position, TimeWindow
@@ -85,7 +87,8 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
     """
     if not EXTRACTORS[contract.name].extractor.by_cursor or contract.cursor is None or not contract.key:
         raise LakeError(
-            f"{contract.table} is not read by a cursor: each file or offset is read once, and none is missed"
+            f"{contract.table} is not read by a cursor: each file or message that is there is read once; headwater "
+            f"watermark reset {contract.name} has all of them read again, and lands what Bronze lacks"
         )
     settings, source = context.settings, EXTRACTORS[contract.name].name
     block, secret = getattr(settings.data_sources, source), settings.secrets.get(source)
@@ -93,7 +96,7 @@ def reconcile(context: Context, contract: Contract, since: datetime | None, *, m
     with (
         context.lease(contract.name),
         closing(reader) as keys,
-        tempfile.TemporaryDirectory(prefix="headwater-reconcile-") as folder,
+        tempfile.TemporaryDirectory(prefix=f"{DRAFTS}{os.getpid()}-") as folder,
     ):
         comparison = _Comparison(context, contract, keys, since, Path(folder))
         found = comparison.made()

@@ -9,6 +9,9 @@ from headwater.quality import evidence
 
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+RESTRICTED = ("bronze/", "rejects/", "quarantine/", "restricted/")
+"""The prefixes of the lake that hold personal values unmasked, for whatever grants access."""
+
 LANDED = pa.schema(
     [("_ingest_ts", _TIMESTAMP), ("_source", pa.string()), ("_run_id", pa.string()), ("_row_id", pa.string())]
 )

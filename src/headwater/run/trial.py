@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DataType
 
 from headwater.contracts import Contract, Contracts
+from headwater.quality.blocks import SqlExpectation
 from headwater.quality.typed import RAW, VERSION_COLUMNS
 from headwater.quality.verdict import first_line
 from headwater.run.tables import lake_table
@@ -78,10 +79,17 @@ class Trials:
     def is_answered(self, query: str, table: Contract, contracts: Contracts) -> str | None:
         """Whether a query of a table's contract can be put to the table and its inputs; if not, why."""
         names = {"headwater_trial": table} | {name: contracts[name] for name in self.functions[table.name].inputs}
+        return self._answers(query.replace("${table}", "headwater_trial"), names)
+
+    def is_counted(self, expectation: SqlExpectation, table: Contract) -> str | None:
+        """Whether an operator's query can be put to a candidate of a table; if not, why."""
+        return self._answers(f"SELECT * FROM (\n{expectation.query}\n)", {"candidate": table})  # noqa: S608 - the operator's own
+
+    def _answers(self, query: str, names: Mapping[str, Contract]) -> str | None:
         try:
             for name, contract in names.items():
                 self._frame(contract).createOrReplaceTempView(name)
-            told = self.session.sql(query.replace("${table}", "headwater_trial")).schema
+            told = self.session.sql(query).schema
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a query is told
             return _told(error)
         finally:

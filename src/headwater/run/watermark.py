@@ -1,5 +1,6 @@
 """Sets how far a Bronze table counts as read, by hand: a commit without rows that carries the chosen position."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -52,29 +53,54 @@ def watermark(settings: Settings, contract: Contract) -> Watermark | None:
     )
 
 
-def chosen(text: str, contract: Contract) -> Position:
+def chosen(text: str, contract: Contract, now: datetime) -> Position:
     """The position that a text means: an instant for a table with a cursor, `0:120,1:88` for a topic's partitions.
 
     Raises:
-        ConfigurationError: it is neither, or the table has files, which are only known or not.
+        ConfigurationError: it is neither, it is an instant that is still to come, or the table has files, which are
+            only known or not.
     """
-    if contract.cursor is not None and "kafka_offset" not in contract.column_names:
-        try:
-            instant = datetime.fromisoformat(text)
-        except ValueError:
-            raise ConfigurationError(
-                f"{text} is not an instant such as 2024-11-02T00:00:00Z, by which {contract.name} is read"
-            ) from None
-        return Position(watermark=instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     if "kafka_offset" in contract.column_names:
-        try:
-            pairs = [part.split(":") for part in text.split(",")]
-            return Position(offsets={int(number): int(offset) for number, offset in pairs})
-        except ValueError:
-            raise ConfigurationError(
-                f"{text} is not the next offset of each partition, such as 0:120,1:88, by which {contract.name} is read"
-            ) from None
-    raise ConfigurationError(f"{contract.name} is read by files, each once: its watermark can only be reset")
+        return Position(offsets=_offsets(text, contract))
+    if contract.cursor is None:
+        raise ConfigurationError(f"{contract.name} is read by files, each once: its watermark can only be reset")
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{text} is not an instant such as 2024-11-02T00:00:00Z, by which {contract.name} is read"
+        ) from None
+    instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    if instant > now:
+        raise ConfigurationError(
+            f"{text} is still to come (it is {now:%Y-%m-%d %H:%M:%S} UTC): nothing of {contract.name} would be read till then"
+        )
+    return Position(watermark=instant)
+
+
+def _offsets(text: str, contract: Contract) -> dict[int, int]:
+    pairs = [re.fullmatch(r"\s*(\d+):(\d+)\s*", part) for part in text.split(",")]
+    found = {int(pair[1]): int(pair[2]) for pair in pairs if pair}
+    if len(found) < len(pairs):
+        raise ConfigurationError(
+            f"{text} is not the next offset of each partition, once for each, such as 0:120,1:88, by which "
+            f"{contract.name} is read"
+        )
+    return found
+
+
+def consequences(before: Position, to: Position) -> list[str]:
+    """What is not plain to whoever has a table read from `to` that was read until `before`."""
+    forward = [str(number) for number, offset in sorted(to.offsets.items()) if offset > before.offsets.get(number, 0)]
+    anew = [str(number) for number in sorted(before.offsets.keys() - to.offsets.keys())] if to.offsets else []
+    found = []
+    if to.watermark is not None and before.watermark is not None and to.watermark > before.watermark:
+        found.append("this is forward: what lies between is not read")
+    if forward:
+        found.append(f"this is forward in partition {', '.join(forward)}: what lies between is not read")
+    if anew:
+        found.append(f"partition {', '.join(anew)} is not named, and is read from the beginning")
+    return found
 
 
 def move(settings: Settings, contract: Contract, to: Position, why: str, waiting: Waiting) -> Watermark:

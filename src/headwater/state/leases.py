@@ -20,7 +20,7 @@ from headwater.state.documents import Document, Documents
 KIND = "leases"
 
 _SAME_START_S = 2.0
-_LAST_BEAT_S = 2.0
+_PARTING_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,13 @@ class Leases:
             raise CommitRefused(f"{table}: the lease expired and was taken over by {holder}")
 
     def close(self) -> None:
-        """Stop renewing, and let that end: what still runs when the interpreter goes has it complain on the way."""
+        """Stop renewing.
+
+        The thread is gone then, unless the store keeps it: libraries complain of one that is there as Python ends.
+        """
         self._closed.set()
-        if "_heart" in self.__dict__:
-            self._heart.join(_LAST_BEAT_S)
+        if heart := self.__dict__.get("_heart"):
+            heart.join(_PARTING_S)
 
     def _taken(self, table: str, waiting: Waiting) -> str:
         began, seen, seen_at, told = time.monotonic(), "", 0.0, False

@@ -1,12 +1,12 @@
 """The state store: watermarks that mirror the tables, and the ledger of runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headwater.state.documents import Document, Documents
 from headwater.state.leases import Holder
 
-_WATERMARKS, _RUNS, _STEPS = "watermarks", "runs", "steps"
+_WATERMARKS, _RUNS, _STEPS, _FORGETTINGS = "watermarks", "runs", "steps", "forgettings"
 
 
 class StateStore:
@@ -56,6 +56,32 @@ class StateStore:
         holder = Holder.read(Document(document, ""))
         return holder is not None and self.documents.on_this_machine and holder.is_gone()
 
+    def record_forgetting(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Put what is known of a forgetting into the ledger: before anything is written, and once more at its end.
+
+        Raises as `get_watermark` does. It says which tables, who and why, and nothing of the person.
+        """
+        self.documents.put(_FORGETTINGS, run_id, document)
+
+    def unfinished_forgettings(self) -> dict[str, Mapping[str, Any]]:
+        """Those that have not said that they ended, by their ids; raises as `get_watermark` does."""
+        told = {name: self.documents.get(_FORGETTINGS, name) for name in self.documents.names(_FORGETTINGS)}
+        known = {name: document.content for name, document in told.items() if document is not None}
+        return {name: content for name, content in known.items() if content is not None and "ended" not in content}
+
+    def scrub(self, change: Callable[[str, str], str]) -> int:
+        """Put the ledger's texts through `change`, which is told the name of each, and say how many documents that changed."""
+        changed = 0
+        for kind in (_RUNS, _STEPS, _FORGETTINGS):
+            for name in self.documents.names(kind):
+                document = self.documents.get(kind, name)
+                if document is not None and document.content is not None:
+                    scrubbed = _scrubbed(document.content, change, kind)
+                    if scrubbed != document.content:
+                        self.documents.put(kind, name, scrubbed)
+                        changed += 1
+        return changed
+
     def steps(self, run_id: str) -> dict[str, Mapping[str, Any]]:
         """What a run did, by table, as far as it came."""
         steps: dict[str, Mapping[str, Any]] = {}
@@ -64,3 +90,16 @@ class StateStore:
             if document is not None and document.content is not None:
                 steps[name.partition("/")[2]] = document.content
         return steps
+
+
+def _scrubbed(told: Any, change: Callable[[str, str], str], name: str) -> Any:
+    """The same document with its texts changed."""
+    match told:
+        case str():
+            return change(name, told)
+        case Mapping():
+            return {each: _scrubbed(value, change, each) for each, value in told.items()}
+        case list():
+            return [_scrubbed(value, change, name) for value in told]
+        case _:
+            return told

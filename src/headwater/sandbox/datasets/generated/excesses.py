@@ -8,6 +8,7 @@ the run `days` later does not. At scales well below 1 the usual troubles exceed 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from headwater.sandbox.datasets.generated.populations import START, START_US
 Spoil = Callable[[pa.Table], pa.Table]
 _NOON = START_US + 12 * HOUR
 _EVERY = 4
+_LONG_AGO = timedelta(days=300)
+"""Before the days whose rows are counted."""
 
 
 @dataclass(frozen=True)
@@ -178,12 +181,14 @@ EXCESSES: dict[str, Excess] = {
     "orders refused:currency:required": _told(_ORDERS, "CURRENCY", None),
     "orders unpriced": _again(_ORDERS, 1, CURRENCY="XXX"),
     "orders freshness": _silent(3, file=_ORDERS),
+    "orders volume:day": _silent(1, file=_ORDERS),
     "customers refused:customer_id:required": _told("snowflake/CUSTOMERS", "CUSTOMER_ID", "blank"),
     "products refused:product_id:required": _told("snowflake/PRODUCTS", "PRODUCT_ID", "blank"),
     "behavior refused:event_id:required": _told(_WEB, "event_id", None),
     "behavior refused:customer_id:reference": _told(_WEB, "customer_id", "nobody"),
     "behavior refused:event_name:required": _told(_WEB, "event_name", None),
     "behavior freshness": _silent(3, file=_WEB),
+    "behavior volume:day": _silent(1, file=_WEB),
     "accounts volume:shrink": _deleted("salesforce/Account"),
     "contacts refused:account_id:reference": _told("salesforce/Contact", "AccountId", _NOBODY),
     "contacts volume:shrink": _deleted("salesforce/Contact"),
@@ -199,12 +204,14 @@ EXCESSES: dict[str, Excess] = {
     "order_events refused:event_timestamp:type": _sent("orders_events", "event_timestamp", "soon"),
     "order_events refused:parse": _sent("orders_events", None),
     "order_events freshness": _silent(3, file="kafka/orders_events"),
+    "order_events volume:day": _silent(1, file="kafka/orders_events"),
     "user_events refused:event_id:required": _sent("user_events", "event_id"),
     "user_events refused:event_type:required": _sent("user_events", "event_type"),
     "user_events refused:event_timestamp:required": _sent("user_events", "event_timestamp"),
     "user_events refused:event_timestamp:type": _sent("user_events", "event_timestamp", "soon"),
     "user_events refused:parse": _sent("user_events", None),
     "user_events freshness": _silent(3, file="kafka/user_events"),
+    "user_events volume:day": _silent(1, file="kafka/user_events"),
     "inventory refused:product_id:required": _line(lambda fields: [b"", *fields[1:]]),
     "inventory refused:warehouse_id:required": _line(lambda fields: [fields[0], b"", *fields[-2:]]),
     "inventory refused:stock_ts:required": _sent("inventory_updates", "event_timestamp", every=1),
@@ -214,7 +221,7 @@ EXCESSES: dict[str, Excess] = {
     "inventory refused:parse": _line(lambda fields: fields[:2]),
     "inventory freshness": _silent(9, file="kafka/inventory_updates", files="s3/files", key="erp-export/inventory/"),
     "product_perf_daily volume:shrink": _again(
-        _ORDERS, 8, ORDER_DATE=f"{START:%Y-%m-%d}T00:00:00Z", PRODUCT_ID="0000001"
+        _ORDERS, 8, ORDER_DATE=f"{START - _LONG_AGO:%Y-%m-%d}T00:00:00Z", PRODUCT_ID="0000001"
     ),
     "revenue_by_geography volume:shrink": _again("snowflake/CUSTOMERS", 10, COUNTRY="US"),
     "revenue_by_industry volume:shrink": _again("salesforce/Account", 10, Industry="Retail"),
