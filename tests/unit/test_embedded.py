@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.masking.embedded import without_contacts, without_contacts_in
@@ -77,11 +77,13 @@ def test_null_stays_null() -> None:
     assert without_contacts(pa.array([None, "a@b.cd"])).to_pylist() == [None, "(email)"]
 
 
+@settings(deadline=None)
 @given(INNOCENT)
 def test_text_without_contacts_is_left_as_it_was(text: str) -> None:
     assert without_contacts_in(text) == text
 
 
+@settings(deadline=None)
 @given(VALUES, st.integers(0, 2), INNOCENT)
 def test_in_a_url_a_contact_is_found_however_often_it_is_encoded(value: str, times: int, around: str) -> None:
     told = value
@@ -98,6 +100,7 @@ def test_in_a_url_a_contact_is_found_however_often_it_is_encoded(value: str, tim
     assert queries == parse_qs(urlsplit(url).query, keep_blank_values=True) | {"contact": queries["contact"]}
 
 
+@settings(deadline=None)
 @given(VALUES, INNOCENT, st.booleans(), st.integers(0, 2))
 def test_in_json_a_contact_is_found_however_deep_and_all_else_stays(
     value: str, around: str, ascii_only: bool, depth: int

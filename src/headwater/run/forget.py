@@ -227,6 +227,7 @@ class Forgetting:
         if seen.place.contract is not None:
             context.leases.check(seen.place.contract.name)
         said = {name: value for name, value in head.metadata.items() if name != "digest"}
+        said |= {name: self._scrubbed(str(value), loose=True) for name, value in said.items() if name == "why"}
         said["forgot"] = {"run_id": context.run_id, "at": context.began.isoformat(), "by": by, "why": self.why}
         commit = Commit(table.app_id, head.txn + 1, head.inputs or {}, said)
         found = seen.found or Found(head.version, ())
