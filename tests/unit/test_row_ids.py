@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import duckdb
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.run.row_ids import RowIds
@@ -57,6 +57,7 @@ COLUMNS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({name: st.none() | values for name, _, values in COLUMNS}), min_size=1))
 def test_a_value_of_any_type_counts_as_the_text_that_duckdb_writes_of_it(rows):
     batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([(name, kind) for name, kind, _ in COLUMNS]))
