@@ -102,18 +102,12 @@ def test_every_term_of_every_balance_is_told() -> None:
     assert "took 58.2 s; peak memory 1.2 GB." in text
 
 
-def test_refused_rows_come_with_the_query_that_shows_them() -> None:
+def test_refused_rows_come_with_the_command_that_shows_them() -> None:
     text = summary(report(ORDERS_IN, ORDERS, GEOGRAPHY), Afterwards(".venv/bin/headwater", " --config x.yaml"))
 
-    assert (
-        '.venv/bin/headwater query --config x.yaml "SELECT reason, key, input, _row_id, raw FROM quarantine.orders LIMIT 10"'
-        in text
-    )
-    assert (
-        '.venv/bin/headwater query --config x.yaml "SELECT position, reason, raw FROM rejects.snowflake_orders LIMIT 10"'
-        in text
-    )
-    assert "FROM quarantine" not in summary(report(GEOGRAPHY), Afterwards("headwater"))
+    assert ".venv/bin/headwater quarantine show orders --config x.yaml" in text
+    assert ".venv/bin/headwater quarantine show snowflake_orders --config x.yaml" in text
+    assert "quarantine show" not in summary(report(GEOGRAPHY), Afterwards("headwater"))
 
 
 def test_what_still_runs_is_told_and_how_to_stop_it() -> None:
@@ -177,10 +171,7 @@ def test_the_document_says_the_same() -> None:
     assert made["still_running"] == {"what": "the sandbox", "stop": "headwater sandbox down"}
     assert made["tables"][0]["terms"] == {"read": 100_012, "landed": 100_000, "repeated": 10, "rejected": 2}
     assert made["tables"][1]["verdict"] == "passed"
-    assert (
-        made["tables"][1]["refused"]
-        == 'headwater query "SELECT reason, key, input, _row_id, raw FROM quarantine.orders LIMIT 10"'
-    )
+    assert made["tables"][1]["refused"] == "headwater quarantine show orders"
 
 
 def play(progress: Progress) -> None:

@@ -74,8 +74,7 @@ def _lines(session: Session, found: "Reconciliation") -> list[str]:
     elif found.missing.rows or found.changed.rows:
         lines.append("nothing was read again; without --dry-run it is")
     if found.remaining:
-        sql = f"SELECT position, reason, raw FROM rejects.{found.table}"  # noqa: S608 - text for people; the name is ours
-        where = f'{session.command} query{session.options} "{sql}"'
+        where = f"{session.command} quarantine show {found.table}{session.options}"
         lines.append(f"{found.remaining:,} are still missing, for no row can be made of them: {where}")
     if found.deleted.rows:
         lines.append("what was deleted stays in Bronze and Silver: a cursor brings no deletion")

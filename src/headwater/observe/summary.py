@@ -139,10 +139,10 @@ def drifted(tables: "Iterable[TableReport | Step]") -> list[str]:
 
 def _refused(report: RunReport, afterwards: Afterwards) -> list[str]:
     refused = [(table, *_refused_rows(table)) for table in report.tables]
-    lines = [[f"{count:,}", where, _refused_query(table, afterwards)] for table, count, where in refused if count]
+    lines = [[f"{count:,}", where, _refused_command(table, afterwards)] for table, count, where in refused if count]
     if not lines:
         return []
-    return ["Refused rows, and the query that shows them with their reasons:", *aligned(lines[0], lines[1:], right=[0])]
+    return ["Refused rows, and the command that shows them with their reasons:", *aligned(lines[0], lines[1:], right=[0])]
 
 
 def _refused_rows(table: TableReport) -> tuple[int, str]:
@@ -151,11 +151,8 @@ def _refused_rows(table: TableReport) -> tuple[int, str]:
     return table.terms.get(term, 0), f"{schema}.{table.table}"
 
 
-def _refused_query(table: TableReport, afterwards: Afterwards) -> str:
-    _, where = _refused_rows(table)
-    # What a source sent has a position there; a landed version has the source's position, or a hash, as its `_row_id`.
-    columns = "position, reason, raw" if where.startswith("rejects.") else "reason, key, input, _row_id, raw"
-    return afterwards.query(f"SELECT {columns} FROM {where} LIMIT 10")  # noqa: S608 - text for people; the name is ours
+def _refused_command(table: TableReport, afterwards: Afterwards) -> str:
+    return f"{afterwards.command} quarantine show {table.table}{afterwards.options}"
 
 
 def _end(report: RunReport, afterwards: Afterwards) -> list[str]:
@@ -193,5 +190,5 @@ def _table_document(table: TableReport, afterwards: Afterwards) -> dict[str, Any
         "below": list(table.below),
     }
     if _refused_rows(table)[0]:
-        made["refused"] = _refused_query(table, afterwards)
+        made["refused"] = _refused_command(table, afterwards)
     return made
