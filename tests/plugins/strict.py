@@ -31,8 +31,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Hear from a process that ran a part of the tests what it did not collect; every one of them collects all."""
-    _NOT_RUN.extend(each for each in node.workeroutput.get("not_run", ()) if each not in _NOT_RUN)
+    """Hear from a process that ran a part of the tests what it did not run; one that died says nothing any more."""
+    told = getattr(node, "workeroutput", {})
+    _NOT_RUN.extend(each for each in told.get("not_run", ()) if each not in _NOT_RUN)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.datasets.written import write_folder
 
-from headwater.cli.door import main
+from headwater.cli.door import ended
 from headwater.extract import EXTRACTORS
 from headwater.sandbox.datasets import materialise
 from headwater.sandbox.datasets.check import check
@@ -234,22 +234,16 @@ def test_an_empty_file_and_instants_beyond_the_end_are_remarked(shop: Path) -> N
 def test_the_command_ends_with_1_for_an_error_and_tells_programs_the_same(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended("sandbox", "check", str(shop)) == 0
+    assert ended(["sandbox", "check", str(shop)]) == 0
     assert "follows docs/datasets.md" in capsys.readouterr().out
 
     (shop / "notes.txt").write_text("x", "utf-8")
-    assert ended("sandbox", "check", str(shop), "--json") == 1
+    assert ended(["sandbox", "check", str(shop), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is False
     assert document["rows"]["snowflake/ORDERS.parquet"] == 4
     (error,) = [each for each in document["findings"] if each["error"]]
     assert error["file"] == "notes.txt"
-
-
-def ended(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ending:
-        main(arguments)
-    return int(ending.value.code or 0)
 
 
 @pytest.fixture
@@ -266,7 +260,7 @@ def test_up_refuses_what_the_check_finds_starts_nothing_and_keeps_no_choice(
 ) -> None:
     (shop / "notes.txt").write_text("x", "utf-8")
 
-    assert ended("sandbox", "up", "--data", str(shop)) == 1
+    assert ended(["sandbox", "up", "--data", str(shop)]) == 1
 
     told = capsys.readouterr().err
     assert "does not follow docs/datasets.md" in told
@@ -287,7 +281,7 @@ def test_up_refuses_what_the_check_finds_starts_nothing_and_keeps_no_choice(
 def test_a_dataset_is_named_in_one_way(
     project: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended("sandbox", "up", *options) == 64
+    assert ended(["sandbox", "up", *options]) == 64
     assert said in capsys.readouterr().err
     assert not (project / ".headwater" / "sandbox").exists()
 
@@ -295,7 +289,7 @@ def test_a_dataset_is_named_in_one_way(
 def test_a_config_file_that_names_no_dataset_and_no_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "config" / "local.yaml").write_text("sandbox:\n  dataset: my-shop\n", "utf-8")
 
-    assert ended("sandbox", "up") == 1
+    assert ended(["sandbox", "up"]) == 1
     assert "config/local.yaml: there is no dataset 'my-shop'" in capsys.readouterr().err
 
 

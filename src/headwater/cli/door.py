@@ -63,8 +63,7 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
-    session = Session()
-    code = _outcome(arguments, session)
+    code = ended(arguments)
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -75,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _outcome(arguments: Sequence[str] | None, session: Session) -> int:
+def ended(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and say its exit code."""
+    session = Session()
     try:
         ended = headwater.main(arguments, prog_name="headwater", standalone_mode=False, obj=session)
         return ended if isinstance(ended, int) else 0

@@ -142,7 +142,10 @@ def _refused(report: RunReport, afterwards: Afterwards) -> list[str]:
     lines = [[f"{count:,}", where, _refused_command(table, afterwards)] for table, count, where in refused if count]
     if not lines:
         return []
-    return ["Refused rows, and the command that shows them with their reasons:", *aligned(lines[0], lines[1:], right=[0])]
+    return [
+        "Refused rows, and the command that shows them with their reasons:",
+        *aligned(lines[0], lines[1:], right=[0]),
+    ]
 
 
 def _refused_rows(table: TableReport) -> tuple[int, str]:
