@@ -200,7 +200,7 @@ def held(tmp_path: Path, spark: SparkSession, contracts: Contracts, **block: Any
 def told(lake: Lake) -> TableReport:
     """A hundred orders, of which one has an unknown status, one a negative quantity and one an unknown customer."""
     parents(lake)
-    good = [order(number, "2024-10-31") for number in range(1, 98)]
+    good = [order(number, "2024-10-31", amount=Decimal(number)) for number in range(1, 98)]
     odd = [
         order(98, "2024-10-31", status="LOST"),
         order(99, "2024-10-31", quantity=-1),
@@ -237,7 +237,9 @@ def test_loose_sets_the_field_to_null_and_warns_and_still_quarantines_what_a_row
 
     assert (report.outcome, report.terms["accepted"], report.terms["quarantined"]) == ("committed", 98, 2)
     assert ("O98", None) in lake.rows("orders", "order_id", "status")
-    assert failed(report) == [("nulled:status:allowed", "warning", 1)]
+    nulled, missing = failed(report)
+    assert nulled == ("nulled:status:allowed", "warning", 1)
+    assert missing == ("status:missing", "warning", pytest.approx(1 / 98))
     [evidence] = [row for row in lake.evidence() if row["rule"] == "nulled:status:allowed"]
     assert (evidence["severity"], evidence["observed"], evidence["success"]) == ("warning", 1, False)
     assert "status is none of PAID, SHIPPED in 1 rows, where it was set to null" in evidence["detail"]
@@ -252,7 +254,8 @@ def test_a_lake_that_is_not_held_to_contracts_says_so_and_still_needs_keys(
 ) -> None:
     lake = held(tmp_path, spark, contracts, enabled=False)
     parents(lake)
-    rows = [order(number, "2024-10-31", quantity=-1, customer_id="C9", status="LOST") for number in range(99)]
+    odd = {"quantity": -1, "customer_id": "C9", "status": "LOST"}
+    rows = [order(number, "2024-10-31", amount=Decimal(number + 1), **odd) for number in range(99)]
     lake.land("snowflake_orders", *rows, {**order(1, "2024-10-31"), "order_id": None}, until="2024-11-01")
     report = lake.build("orders", until="2024-11-01")
 

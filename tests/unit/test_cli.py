@@ -460,7 +460,10 @@ def test_doctor_says_what_is_not_ready_and_the_fix(tmp_path: Path) -> None:
 
 @pytest.fixture
 def endless(project: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [HEADWATER, "query", "SELECT count(*) FROM range(100000000000) a"]
+    """A query at a terminal: what a shell begins in the background is deaf to Ctrl-C, and so is all that it starts."""
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from headwater.cli import main"
+    query = 'main(["query", "SELECT count(*) FROM range(100000000000) a"])'
+    command = [sys.executable, "-c", f"{heard}; {query}"]
     process = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process
     process.kill()

@@ -31,11 +31,22 @@ _LOG_KEPT = "interval 365 days"
 
 
 def open_table(place: Place) -> DeltaTable | None:
-    """A fresh handle, or None where there is no table."""
+    """A fresh handle, or None where there is no table.
+
+    Raises:
+        LakeError: there is something else.
+    """
     try:
         return DeltaTable(place.uri, storage_options=place.log_options)
     except TableNotFoundError:
         return None
+    except DeltaError as error:
+        if place.is_on_s3:  # which refuses or does not answer: that is told by who knows the account
+            raise
+        raise LakeError(
+            f"{place} is no Delta table that can be opened ({type(error).__name__}): its log is damaged, or something "
+            f"else stands there; move it away, or put back what was there"
+        ) from error
 
 
 def open_version(place: Place, version: int) -> DeltaTable:
