@@ -8,6 +8,10 @@ _LONGEST = (
     "test_generated.py",
     "test_kills.py",
     "test_races.py",
+    "test_forget.py",
+    "test_cursor_mutants.py",
+    "test_verdicts.py",
+    "test_quarantine.py",
     "test_gate_closes.py",
     "test_wrong_input.py",
 )
