@@ -17,6 +17,8 @@ from headwater.contracts import Contract, Contracts
 
 EVIDENCE = "_dq_results"
 _SHOWN = 3
+_OF_ONE_RUN = frozenset({*RUN_IDS, "refused_at"})
+"""Columns that tell of the run that came to commit a row, and when that was: of two that overlap it may be either."""
 _BALANCES = {
     "bronze": (("read",), ("landed", "repeated", "rejected")),
     "silver": (("new", "retried"), ("accepted", "deleted", "superseded", "quarantined")),
@@ -62,7 +64,7 @@ def holdings(lake: Lake, contracts: Sequence[Contract]) -> Holdings:
         for place in places(contract):
             rows = _evidence(lake, contract) if place.startswith(EVIDENCE) else lake.rows(place)
             tables[place] = Counter(
-                repr(sorted((name, value) for name, value in row.items() if name not in RUN_IDS)) for row in rows
+                repr(sorted((name, value) for name, value in row.items() if name not in _OF_ONE_RUN)) for row in rows
             )
         if contract.path in standing:
             positions[contract.name] = _position(lake, contract)

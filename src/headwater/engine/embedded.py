@@ -40,6 +40,8 @@ _SAIL = {
     "SAIL_RUNTIME__MEMORY_POOL__TYPE": "fair",
     "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(_POOL_BYTES),
     "SAIL_OPTIMIZER__PREFER_HASH_JOIN": "false",
+    # Between two questions a run may read from its sources for hours; after some minutes Sail would end its session.
+    "SAIL_SPARK__SESSION_TIMEOUT_SECS": "86400",
     "RUST_LOG": "error",
 }
 

@@ -19,7 +19,7 @@ from headwater.sandbox.child import Child
 from headwater.sandbox.credentials import remembered_secrets
 from headwater.sandbox.jars import kafka_jars
 from headwater.sandbox.java import argument_file, java
-from headwater.sandbox.ports import free_port
+from headwater.sandbox.ports import free_port, listening_socket
 from headwater.sandbox.private_file import write_private
 from headwater.sandbox.stand_in import log_file
 
@@ -137,7 +137,8 @@ class BrokerProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
         users = remembered_secrets(self._folder, admin_password="", reader_password="", controller_password="")
         certificate = server_certificate(self._folder)
-        port, controller_port = free_port(port), free_port()
+        with listening_socket(port) as held:  # while the other is looked for, which must not be the same
+            port, controller_port = held.getsockname()[1], free_port()
         self._write_properties(
             port=port,
             advertised_port=advertised_port or port,
