@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headwater.cli.session import Session, common_options
+from headwater.cli.session import Session, common_options, say_waiting
 
 if TYPE_CHECKING:
     from headwater.run.forget import Forgetting, Forgotten
@@ -39,7 +39,7 @@ def forget(session: Session, keys: tuple[str, ...], why: str, yes: bool, dry_run
 
     def say(event: Event) -> None:
         if isinstance(event, Waiting):
-            click.echo(f"waiting for {event.holder}", err=True)
+            say_waiting(event.holder)
 
     with opened(session.settings, None, (say,)) as shared:
         context = replace(shared, masking=load_masking(session.settings, shared.contracts))

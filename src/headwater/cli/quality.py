@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock, print_rows
-from headwater.cli.session import InstantType, Session, common_options, known_table
+from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from headwater.observe.history import Judgement
     from headwater.run.acceptance import Refused
     from headwater.run.published import Published
-    from headwater.state import Holder
 
 _LAST = 20
 """How many verdicts a line of history shows."""
@@ -326,7 +325,7 @@ def accept(session: Session, table: str, run_id: str, rule: str, why: str, yes: 
         if found.accepted is None:
             if not yes:
                 click.confirm(_question(found), abort=True, err=True)
-            said = write_down(context, found, why, _say_waiting)
+            said = write_down(context, found, why, say_waiting)
             click.echo(
                 f"{contract.table}: {rule} of the batch that run {found.run_id} refused is accepted by {said.by}"
             )
@@ -343,10 +342,6 @@ def _question(found: "Refused") -> str:
     check, table = found.check, found.contract.table
     rows = f" (such as {keys_told(check['keys'])})" if check["keys"] else ""
     return f"{table}, run {found.run_id}: {check['rule']}: {check['detail']}{rows}. Publish this batch all the same?"
-
-
-def _say_waiting(holder: "Holder") -> None:
-    click.echo(f"waiting for {holder}", err=True)
 
 
 def _judged_table(session: Session, table: str) -> "Contract":

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock
-from headwater.cli.session import InstantType, Session, common_options, known_table
+from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting
 
 if TYPE_CHECKING:
     from headwater.contracts import Contract
     from headwater.run.refused_rows import Count, Refusals, Shown
     from headwater.run.replay import Replayed
-    from headwater.state import Holder
 
 _WHERE = click.option(
     "--where", metavar="SQL", help="Only rows for which this predicate holds, over the columns that `query` shows."
@@ -154,13 +153,13 @@ def discard(session: Session, table: str, where: str | None, why: str, yes: bool
     They stay where they are and count as quarantined, but no run and no replay tries them again. There is no way back.
     """
     from headwater.run.discard import discard as discarded
-    from headwater.run.discard import discardable
+    from headwater.run.refused import waiting
     from headwater.run.refused_rows import place, read
 
     contract = session.contracts[known_table(session, table)]
     name = place(contract)
     rows = read(session.settings, contract)
-    count = rows.filter(discardable(rows, where)).num_rows
+    count = rows.filter(waiting(rows, where)).num_rows
     if not count:
         click.echo(
             f"no row of {name} is meant{f' by {where}' if where else ''}, or all are discarded; nothing was done"
@@ -168,7 +167,7 @@ def discard(session: Session, table: str, where: str | None, why: str, yes: bool
         return
     if not yes:
         click.confirm(f"{count:,} rows of {name} are never tried again; discard them?", abort=True, err=True)
-    done = discarded(session.settings, contract, where, why, waiting=_say_waiting)
+    done = discarded(session.settings, contract, where, why, waiting=say_waiting)
     click.echo(f"{name}: {done.rows:,} rows discarded by {done.by}: {why}")
 
 
@@ -254,7 +253,3 @@ def _outcome(session: Session, contract: "Contract", done: "Replayed") -> list[s
     if terms["quarantined"]:
         lines.append(f"what is refused still, and why: {show}")
     return [*lines, onward]
-
-
-def _say_waiting(holder: "Holder") -> None:
-    click.echo(f"waiting for {holder}", err=True)

@@ -62,14 +62,14 @@ def show(session: Session, run_id: str, as_json: bool) -> None:
 
     RUN is a run's name, or the beginning of one; `last` is the newest.
     """
-    from headwater.observe.ledger import ledger_run, steps
+    from headwater.observe.ledger import ledger_run, runs_called, steps
     from headwater.state import open_store
 
     store = open_store(session.settings)
     known = store.run_ids()
     if not known:
         raise ConfigurationError(_no_run(session))
-    matching = known[-1:] if run_id == "last" else [each for each in known if each.startswith(run_id)]
+    matching = runs_called(run_id, known)
     if not matching:
         raise ConfigurationError(f"no run {run_id}; list them: {session.command} runs{session.options}")
     if len(matching) > 1:

@@ -105,6 +105,11 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
 
 
+def say_waiting(holder: object) -> None:
+    """Say for whom a command waits."""
+    click.echo(f"waiting for {holder}", err=True)
+
+
 def known_table(session: Session, table: str) -> str:
     """The bare name of a table that is named with or without its layer.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headwater.cli.session import Session, common_options, known_table
+from headwater.cli.session import Session, common_options, known_table, say_waiting
 
 
 class DurationType(click.ParamType[timedelta]):
@@ -57,7 +57,7 @@ def vacuum(
 
     def say(event: Event) -> None:
         if isinstance(event, Waiting):
-            click.echo(f"waiting for {event.holder}", err=True)
+            say_waiting(event.holder)
 
     with opened(session.settings, None, (say,)) as context:
         found = list(vacuumed(context, names, keep, alone=alone, dry_run=dry_run))

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import lake_clock
-from headwater.cli.session import Session, common_options, nearest
+from headwater.cli.session import Session, common_options, nearest, say_waiting
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from headwater.contracts import Contract
     from headwater.extract.base_extractor import Position
     from headwater.run.watermark import Watermark
-    from headwater.state import Holder
 
 
 @click.group(short_help="How far each Bronze table counts as read; set it by hand.")
@@ -101,13 +100,9 @@ def _move(session: Session, contract: "Contract", to: "Position", why: str, yes:
     if not yes:
         question = f"{contract.name} counts as read until {said}; set it to {_place(to)}?"
         click.confirm(question, abort=True, err=True)
-    moved = move(session.settings, contract, to, why, waiting=_say_waiting)
+    moved = move(session.settings, contract, to, why, waiting=say_waiting)
     click.echo(f"{contract.name}: read until {said} before, {_place(moved.position)} now (version {moved.version})")
     click.echo(f"the next run reads from there: {session.command} run{session.options} --select {contract.name}")
-
-
-def _say_waiting(holder: "Holder") -> None:
-    click.echo(f"waiting for {holder}", err=True)
 
 
 def bronze_contract(session: Session, table: str) -> "Contract":

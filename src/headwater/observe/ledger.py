@@ -1,6 +1,6 @@
 """The ledger of runs, as people read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,6 +62,11 @@ def runs(store: StateStore, most: int) -> list[LedgerRun]:
     return [each for each in found if each is not None]
 
 
+def runs_called(asked: str, known: Sequence[str]) -> list[str]:
+    """Which runs somebody means by a name, or by the beginning of one; `last` is the newest. `known` is sorted."""
+    return list(known[-1:]) if asked == "last" else [each for each in known if each.startswith(asked)]
+
+
 def ledger_run(store: StateStore, run_id: str) -> LedgerRun | None:
     """One run; None if the ledger has none of that name."""
     said = store.run(run_id)
@@ -75,7 +80,7 @@ def ledger_run(store: StateStore, run_id: str) -> LedgerRun | None:
         run_id=run_id,
         began=_instant(said.get("began")),
         at=_instant(said.get("at")),
-        by=f"{holder.user}@{holder.host}" if holder else "",
+        by=holder.who if holder else "",
         tables=tuple(said.get("tables") or ()),
         exit_code=said.get("exit_code"),
         seconds=said.get("seconds"),

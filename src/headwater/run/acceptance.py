@@ -12,6 +12,7 @@ from headwater.contracts import Contract
 from headwater.engine import Commit
 from headwater.errors import ConfigurationError, NothingToAccept
 from headwater.masking import load_masking
+from headwater.observe.ledger import runs_called
 from headwater.quality.evidence import Occasion, acceptance_row
 from headwater.quality.verdict import Acceptance
 from headwater.run.build import Build
@@ -90,7 +91,7 @@ def accept(context: Context, found: Refused, why: str, waiting: Waiting) -> Acce
         found = refused(context, contract, found.run_id, found.check["rule"])
         if found.accepted is not None:
             return found.accepted
-        by = f"{context.holder.user}@{context.holder.host}"
+        by = context.holder.who
         said = Acceptance(by, context.began.isoformat(), why, found.run_id)
         occasion = Occasion(found.run_id, found.target_version, context.at, "acceptance", found.inputs)
         rows = acceptance_row(contract.name, occasion, found.check, said)
@@ -108,7 +109,7 @@ def accept(context: Context, found: Refused, why: str, waiting: Waiting) -> Acce
 
 
 def _run(contract: Contract, asked: str, known: Sequence[str]) -> str:
-    matching = known[-1:] if asked == "last" else [each for each in known if each.startswith(asked)]
+    matching = runs_called(asked, known)
     if len(matching) == 1:
         return matching[0]
     if matching:

@@ -114,13 +114,18 @@ class Build:
         return [*quarantines, evidence_table(self.contract)]
 
     @cached_property
-    def _inputs(self) -> dict[str, int]:
-        """The version of everything that the table depends on: what its function reads, and the parents of its rows."""
+    def _heads(self) -> dict[str, Head]:
+        """Everything that the table depends on, as it stood when this was planned: its inputs, and its rows' parents."""
         names = dict.fromkeys((*self.function.inputs, *(key.parent for key in self.contract.foreign_keys)))
         heads = {name: self.context.engine.head(lake_table(self.context.contracts[name])) for name in names}
         if self.contract.layer == "gold":
             check_inputs(self.context, self.contract, heads)
-        return {name: head.version for name, head in heads.items() if head is not None}
+        return {name: head for name, head in heads.items() if head is not None}
+
+    @cached_property
+    def _inputs(self) -> dict[str, int]:
+        """The version of each of them."""
+        return {name: head.version for name, head in self._heads.items()}
 
     @property
     def inputs(self) -> Mapping[str, int]:
@@ -246,7 +251,7 @@ class Build:
         context, name = self.context, self.contract.name
         context.emit(FilesStaged(name, staged.rows))
         context.emit(Judging(name))
-        covers = covered(context, self.function, head)
+        covers = covered(head, [self._heads[name] for name in self._reading.landed], context.at)
         verdict = context.gate.judge(
             asked := Candidate(
                 contract=self.contract,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from headwater.config import Settings
 from headwater.contracts import Contracts
@@ -13,13 +14,16 @@ from headwater.errors import CommitRefused, SourceError
 from headwater.masking import Masking
 from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
-from headwater.run.events import Event, Observer, Waiting
+from headwater.run.events import Event, Observer, RaceLost, Waiting
 from headwater.run.mirror import Mirror
 from headwater.run.sources import Sources
 from headwater.state import Holder, Leases
 from headwater.transform.table import TableFunction
 
 _LOG = logging.getLogger("headwater.run")
+_PLANNINGS = 5
+
+_Done = TypeVar("_Done")
 
 
 def emitter(observers: Sequence[Observer]) -> Callable[[Event], None]:
@@ -66,6 +70,19 @@ class Context:
             TableIsHeld: somebody else held it for too long.
         """
         return self.leases.held(table, waiting=lambda holder: self.emit(Waiting(table, str(holder))))
+
+    def planned_again(self, table: str, attempt: Callable[[], _Done]) -> _Done:
+        """What an attempt to move a table comes to; where another writer was first, what is left is looked at again.
+
+        Raises:
+            CommitRefused: other writers were faster, time and again.
+        """
+        for _ in range(_PLANNINGS - 1):
+            try:
+                return attempt()
+            except CommitRefused as error:
+                self.emit(RaceLost(table, str(error)))
+        return attempt()
 
     @contextmanager
     def attempting(self, table: Table, first: Callable[[], int], below: Sequence[str] = ("",)) -> Iterator[None]:

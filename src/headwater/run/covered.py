@@ -1,28 +1,26 @@
 """Which span of time a table's batch covers: what the gate judges day by day."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from headwater.engine import Head
 from headwater.quality.span import Span
 from headwater.run import positions
-from headwater.run.context import Context
-from headwater.run.tables import lake_table
-from headwater.transform.table import TableFunction
 
 READ_UNTIL = "read_until"
 """Where a commit's metadata says how far its inputs had been read."""
 
 
-def covered(context: Context, function: TableFunction, head: Head | None) -> Span:
+def covered(head: Head | None, landed: Sequence[Head], at: datetime) -> Span:
     """From where the inputs of the version that stands had been read to, up to where they are read now.
 
-    Of several inputs the one that is read least far counts: no day is over before all have been read to its end.
+    `landed` are the Bronze tables that its rows come from; without any that says how far it is read, that is `at`. Of
+    several the one that is read least far counts: no day is over before all have been read to its end.
     """
     told = None if head is None else head.metadata.get(READ_UNTIL, head.metadata.get("at"))
     since = None if told is None else datetime.fromisoformat(told)
-    heads = (context.engine.head(lake_table(context.contracts[name])) for name in function.versions)
-    reached = [until for each in heads if each is not None and (until := _reached(each)) is not None]
-    return Span(since, min(reached, default=context.at))
+    reached = [until for each in landed if (until := _reached(each)) is not None]
+    return Span(since, min(reached, default=at))
 
 
 def _reached(head: Head) -> datetime | None:

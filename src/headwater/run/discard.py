@@ -7,14 +7,11 @@ import pyarrow.compute as pc
 
 from headwater.config import Settings
 from headwater.contracts import Contract
-from headwater.errors import CommitRefused
 from headwater.run import refused
 from headwater.run.context import Context
 from headwater.run.opened import opened
 from headwater.run.tables import quarantine_table, rejects_table
 from headwater.state import Waiting
-
-_PLANNINGS = 5
 
 
 @dataclass(frozen=True)
@@ -23,14 +20,6 @@ class Discarded:
 
     rows: int
     by: str
-
-
-def discardable(rows: pa.Table, where: str | None) -> pa.Array:
-    """Which of the rows of a quarantine, or of rejects, are meant and can still be given up."""
-    open_ = rows["discarded_at"].is_null()
-    if "landed_at" in rows.column_names:
-        open_ = pc.and_(open_, rows["landed_at"].is_null())
-    return pc.and_(open_, refused.meant(rows, where))
 
 
 def discard(settings: Settings, contract: Contract, where: str | None, why: str, waiting: Waiting) -> Discarded:
@@ -44,15 +33,11 @@ def discard(settings: Settings, contract: Contract, where: str | None, why: str,
         CommitRefused: other writers were faster, time and again.
     """
     with opened(settings, None, ()) as context, context.leases.held(contract.name, waiting):
-        by = f"{context.holder.user}@{context.holder.host}"
+        by = context.holder.who
         if contract.layer == "bronze":
             return Discarded(_rejects(context, contract, where, by, why), by)
-        for _ in range(_PLANNINGS - 1):
-            try:
-                return Discarded(_quarantined(context, contract, where, by, why), by)
-            except CommitRefused:
-                continue
-        return Discarded(_quarantined(context, contract, where, by, why), by)
+        rows = context.planned_again(contract.name, lambda: _quarantined(context, contract, where, by, why))
+        return Discarded(rows, by)
 
 
 def _quarantined(context: Context, contract: Contract, where: str | None, by: str, why: str) -> int:
@@ -60,7 +45,7 @@ def _quarantined(context: Context, contract: Contract, where: str | None, by: st
     if head is None:
         return 0
     rows = refused.standing(context.engine, contract, head)
-    meant = discardable(rows, where)
+    meant = refused.waiting(rows, where)
     count = int(rows.filter(meant).num_rows)
     if count:
         for name, value in _marks(context, by, why).items():
@@ -74,7 +59,7 @@ def _quarantined(context: Context, contract: Contract, where: str | None, by: st
 def _rejects(context: Context, contract: Contract, where: str | None, by: str, why: str) -> int:
     table = rejects_table(contract)
     rows = refused.rejects(context.engine, contract, context.engine.head(table))
-    meant = rows.filter(discardable(rows, where)).select(["_row_id"])
+    meant = rows.filter(refused.waiting(rows, where)).select(["_row_id"])
     if not meant.num_rows:
         return 0
     for name, value in _marks(context, by, why).items():

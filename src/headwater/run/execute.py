@@ -8,7 +8,7 @@ from datetime import datetime
 from graphlib import TopologicalSorter
 
 from headwater.config import Settings
-from headwater.errors import CommitRefused, HeadwaterError, TableIsHeld, disk_is_full, unexpected
+from headwater.errors import HeadwaterError, TableIsHeld, disk_is_full, unexpected
 from headwater.extract import EXTRACTORS, build
 from headwater.masking import load_masking
 from headwater.masking.embedded import without_contacts_in
@@ -18,14 +18,13 @@ from headwater.run.build import Build
 from headwater.run.context import Context
 from headwater.run.cpu import CpuShares
 from headwater.run.entry import Entry, peak_rss_bytes
-from headwater.run.events import Observer, RaceLost, RunFinished, RunStarted, TableFinished, TableStarted
+from headwater.run.events import Observer, RunFinished, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
 from headwater.run.plan import Plan, everything_below, planned
 from headwater.run.report import Outcome, RunReport, TableReport
 from headwater.run.tables import lake_table
 
 _TABLES_AT_ONCE = 4
-_PLANNINGS = 5
 _UNHEARD_S = 0.2
 """For so long Ctrl-C is not heard at most: since Sail listens for it too, it wakes no thread that waits."""
 _BLOCKS: frozenset[Outcome] = frozenset({"gate failed", "failed", "skipped"})
@@ -100,7 +99,7 @@ class _Steps:
             return TableReport(name, contract.layer, "skipped", reason=reason)
         self._context.emit(TableStarted(name, contract.layer))
         try:
-            report = self._moved(name)
+            report = self._context.planned_again(name, lambda: self._attempt(name))
         except TableIsHeld as error:
             report = TableReport(name, contract.layer, "failed", reason=str(error))
         except HeadwaterError as error:
@@ -120,15 +119,6 @@ class _Steps:
     def _shown(self, reason: str) -> str:
         """A reason as the ledger and people may see it: a source or an engine can put values into what it says."""
         return without_contacts_in(reason) if self._context.settings.masking.any else reason
-
-    def _moved(self, name: str) -> TableReport:
-        """Move one table; where another writer was first, look again at what is left to do."""
-        for _ in range(_PLANNINGS - 1):
-            try:
-                return self._attempt(name)
-            except CommitRefused as error:
-                self._context.emit(RaceLost(name, str(error)))
-        return self._attempt(name)
 
     def _attempt(self, name: str) -> TableReport:
         context, contract = self._context, self._context.contracts[name]

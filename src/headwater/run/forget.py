@@ -3,7 +3,7 @@
 What is searched where, what becomes of it, and what is not searched: `docs/privacy.md`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +20,7 @@ from headwater.masking.tokens import TOKENS
 from headwater.masking.traces import Marks, Traces
 from headwater.run.context import Context
 from headwater.run.person import Person, Place, personal_columns, places
+from headwater.run.plan import everything_below
 from headwater.run.tables import lake_table
 from headwater.state import StateStore
 
@@ -103,7 +104,7 @@ class Forgetting:
             told = self.look()
             unfinished = self.store.unfinished_forgettings()
             ending = {each.table for each in told} | {t for one in unfinished.values() for t in one.get("tables", ())}
-            by = f"{context.holder.user}@{context.holder.host}"
+            by = context.holder.who
             record = {
                 "began": context.began.isoformat(),
                 "by": by,
@@ -208,13 +209,8 @@ class Forgetting:
         """The tables whose history ends: what tells of the persons, what may once have, and all that is made of these."""
         reached = {contract.name for person in self.persons for contract in (person.contract, *person.bronze)}
         reached |= {seen.place.contract.name for seen in self._seen.values() if seen.touched and seen.place.contract}
-        below: Mapping[str, set[str]] = {
-            name: {*function.inputs, *(key.parent for key in self.context.contracts[name].foreign_keys)}
-            for name, function in self.context.functions.items()
-            if name in self.context.contracts
-        }
-        while more := {name for name, needs in below.items() if needs & reached} - reached:
-            reached |= more
+        contracts, functions = self.context.contracts, self.context.functions
+        reached |= {below for name in reached for below in everything_below(name, contracts, functions)}
         return {
             path
             for path, seen in self._seen.items()

@@ -66,6 +66,17 @@ def meant(rows: pa.Table, where: str | None) -> pa.Array:
     return holds(rows, where)
 
 
+def waiting(rows: pa.Table, where: str | None) -> pa.Array:
+    """Which of the rows of a quarantine, or of rejects, are meant and neither given up nor landed since.
+
+    Raises as `meant` does.
+    """
+    open_ = rows["discarded_at"].is_null()
+    if "landed_at" in rows.column_names:
+        open_ = pc.and_(open_, rows["landed_at"].is_null())
+    return pc.and_(open_, meant(rows, where))
+
+
 def without(rows: pa.Table, others: pa.Table) -> pa.Table:
     """The rows that are none of the others."""
     told, known = (

@@ -29,8 +29,7 @@ def landed(context: Context, contract: Contract, where: str | None) -> TableRepo
         CommitRefused: another writer moved the table meanwhile.
     """
     rows = refused.rejects(context.engine, contract, context.engine.head(rejects_table(contract)))
-    rows = rows.filter(pc.and_(rows["landed_at"].is_null(), rows["discarded_at"].is_null()))
-    rows = rows.filter(refused.meant(rows, where))
+    rows = rows.filter(refused.waiting(rows, where))
     if not rows.num_rows:
         return TableReport(contract.name, "bronze", "unchanged", {"asked": 0})
     source = EXTRACTORS[contract.name].name

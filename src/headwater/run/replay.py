@@ -10,19 +10,17 @@ from datetime import datetime
 
 from headwater.config import Settings
 from headwater.contracts import Contract
-from headwater.errors import CommitRefused, LakeError
+from headwater.errors import LakeError
 from headwater.masking import load_masking
 from headwater.run.build import Build
 from headwater.run.context import Context
 from headwater.run.entry import Entry
-from headwater.run.events import Observer, RaceLost, RunStarted, TableFinished, TableStarted
+from headwater.run.events import Observer, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
 from headwater.run.quarantine import Replay
 from headwater.run.rejects import landed
 from headwater.run.report import TableReport
 from headwater.run.tables import lake_table
-
-_PLANNINGS = 5
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,8 @@ def replay(
         context.emit(TableStarted(table, contract.layer))
         entry, code = Entry(context, (table,), replay=True), 1
         try:
-            report = replace(_moved(context, contract, where), seconds=entry.seconds)
+            moved = context.planned_again(table, lambda: _attempt(context, contract, where))
+            report = replace(moved, seconds=entry.seconds)
             entry.step(report)
             done = Replayed(context.run_id, report)
             code = done.exit_code
@@ -68,16 +67,6 @@ def replay(
             entry.ended(code)
         context.emit(TableFinished(report))
         return done
-
-
-def _moved(context: Context, contract: Contract, where: str | None) -> TableReport:
-    """Move the table; where another writer was first, look again at what is left to do."""
-    for _ in range(_PLANNINGS - 1):
-        try:
-            return _attempt(context, contract, where)
-        except CommitRefused as error:
-            context.emit(RaceLost(contract.name, str(error)))
-    return _attempt(context, contract, where)
 
 
 def _attempt(context: Context, contract: Contract, where: str | None) -> TableReport:

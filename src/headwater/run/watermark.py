@@ -120,7 +120,7 @@ def move(settings: Settings, contract: Contract, to: Position, why: str, waiting
             raise LakeError(f"{contract.table} has never landed: there is no watermark to move")
         known = positions.parsed(head.inputs) or Position()
         inputs = positions.recorded(to, positions.together(positions.held(head.inputs), known))
-        by = f"{context.holder.user}@{context.holder.host}"
+        by = context.holder.who
         metadata = {"run_id": context.run_id, "at": context.at.isoformat(), "moved_by": by, "why": why}
         context.leases.check(table.name)
         version = context.engine.append(table, Staged(""), Commit(table.app_id, head.txn + 1, inputs, metadata))

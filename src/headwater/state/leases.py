@@ -52,8 +52,13 @@ class Holder:
         except TypeError:
             return None
 
+    @property
+    def who(self) -> str:
+        """The user and the machine, as records keep them: `ada@laptop`."""
+        return f"{self.user}@{self.host}"
+
     def __str__(self) -> str:
-        return f"run {self.run_id} of {self.user}@{self.host} (process {self.pid}), which began at {self.since}"
+        return f"run {self.run_id} of {self.who} (process {self.pid}), which began at {self.since}"
 
     def is_gone(self) -> bool:
         """The process has ended; only asked of a store that this machine alone reaches."""
