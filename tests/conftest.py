@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from headwater import sandbox
 from headwater.contracts import Contracts, load_contracts
+from headwater.sandbox import Status
 
 PROJECT = Path(__file__).parent.parent
 
@@ -57,3 +59,13 @@ def spark() -> Iterator[SparkSession]:
     else:
         with sail() as session:
             yield session
+
+
+@pytest.fixture(scope="module")
+def sources(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
+    """The stand-ins of all six sources, which the tests of a module share; its folder says what they have (`dataset`)."""
+    folder = tmp_path_factory.mktemp("sources") / ".headwater" / "sandbox"
+    try:
+        yield sandbox.up(folder, dataset)
+    finally:
+        sandbox.down(folder)

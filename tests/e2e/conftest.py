@@ -1,14 +1,12 @@
-"""The sources of a module's tests, and a lake that has landed what they have."""
+"""What the sources of a module's tests have, and a lake that has landed it."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.e2e.runs import AT, called
 from tests.e2e.tiny import Lake, write_tiny
 
-from headwater import sandbox
 from headwater.sandbox import Status
 
 
@@ -16,16 +14,6 @@ from headwater.sandbox import Status
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the sources have: the tiny shop, where a module has no `dataset` of its own."""
     return write_tiny(tmp_path_factory.mktemp("dataset") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def sources(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    """The stand-ins of all six sources, which the tests of a module share."""
-    folder = tmp_path_factory.mktemp("sources") / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, dataset)
-    finally:
-        sandbox.down(folder)
 
 
 @pytest.fixture(scope="module")

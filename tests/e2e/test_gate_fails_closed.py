@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,15 +84,11 @@ BREAKAGES = {
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("closed")
-    folder = place / ".headwater" / "sandbox"
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny shop with one customer."""
     rows = [customer("C1"), customer("C1", T1, country="FR")]
     versions = VERSIONS | {"snowflake/CUSTOMERS": (VERSIONS["snowflake/CUSTOMERS"][0], rows)}
-    try:
-        yield sandbox.up(folder, write_tiny(place / "dataset", versions, None, None))
-    finally:
-        sandbox.down(folder)
+    return write_tiny(tmp_path_factory.mktemp("dataset") / "tiny", versions, None, None)
 
 
 @pytest.fixture(scope="module")

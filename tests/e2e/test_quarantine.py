@@ -4,12 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.tiny import DAY, PROJECT, SOON, T0, T1, Lake, clean_environment, everything, headwater, write_tiny
+from tests.e2e.tiny import DAY, PROJECT, SOON, T0, T1, Lake, clean_environment, everything, headwater
 
 from headwater import sandbox
 from headwater.sandbox import Status
@@ -31,16 +30,6 @@ def die(event):
 
 replay(load_settings(Path(sys.argv[1])), sys.argv[2], None, at=datetime.fromisoformat(sys.argv[3]), observers=(die,))
 """
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("quarantine")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_tiny(place / "tiny"))
-    finally:
-        sandbox.down(folder)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.test_quarantine import KILLED_AT, mend, quarantine
-from tests.e2e.tiny import PROJECT, T1, Lake, clean_environment, headwater, write_tiny
+from tests.e2e.tiny import PROJECT, T1, Lake, clean_environment, headwater
 
 from headwater import sandbox
 from headwater.sandbox import Status
@@ -32,15 +31,10 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("rejects")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        status = sandbox.up(folder, write_tiny(place / "tiny"))
-        sandbox.advance(folder, T1)
-        yield status
-    finally:
-        sandbox.down(folder)
+def sources(sources: Status) -> Status:
+    """At the second instant of the tiny shop."""
+    sandbox.advance(sources.connections.parent, T1)
+    return sources
 
 
 def beside(sources: Status, folder: Path) -> Lake:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 import pytest
 from tests.aws import served
 from tests.chaos.instant import Instant, preloaded
-from tests.e2e.tiny import PROJECT, T0, T1, Lake, clean_environment, headwater, record_id
-from tests.privacy.people import COMPANION, EMAIL, FIRST, LAST, OLD_EMAIL, PERSON, write_shop
+from tests.e2e.runs import called
+from tests.e2e.tiny import PROJECT, T0, T1, Lake, clean_environment, record_id
+from tests.privacy.people import COMPANION, EMAIL, FIRST, LAST, OLD_EMAIL, PERSON
 from tests.privacy.scanner import files_at, files_of, found_in
 
 from headwater import sandbox
@@ -26,16 +26,6 @@ from headwater.sandbox import Status
 pytestmark = pytest.mark.slow
 
 WHY = ("--why", "asked on paper, case 17", "--yes")
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("forget")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_shop(place / "shop"))
-    finally:
-        sandbox.down(folder)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +42,6 @@ def built(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake:
 def lake(built: Lake, tmp_path: Path) -> Lake:
     shutil.copytree(built.folder, tmp_path / "lake")
     return Lake(tmp_path / "lake")
-
-
-def called(lake: Lake, command: str, *options: str, code: int = 0) -> str:
-    made = headwater(command, *options, "--config", str(lake.config), cwd=lake.folder)
-    assert made.returncode == code, made.stdout + made.stderr
-    return made.stdout + made.stderr
 
 
 def scanned(lake: Lake, *planted: str) -> dict[str, set[str]]:

@@ -5,7 +5,7 @@ import base64
 import gzip
 import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from tests.e2e.tiny import PROJECT, T0, T1, Lake, headwater
-from tests.privacy.people import EMAIL, FIRST, LAST, OLD_EMAIL, PERSON, write_shop
+from tests.privacy.people import EMAIL, FIRST, LAST, OLD_EMAIL, PERSON
 from tests.privacy.scanner import files_of, found_in
 
 from headwater import sandbox
@@ -106,16 +106,6 @@ def test_what_is_planted_is_found(tmp_path: Path, place: str) -> None:
     plant(tmp_path, EMAIL, place)
 
     assert found_in(files_of(tmp_path), [EMAIL, "nobody@privacy.example"]).keys() == {EMAIL}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("scanned")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_shop(place / "shop"))
-    finally:
-        sandbox.down(folder)
 
 
 def test_a_whole_run_with_trouble_shows_nobody_outside_of_the_restricted_prefixes(

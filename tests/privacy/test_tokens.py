@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import yaml
 from tests.chaos import driver
 from tests.chaos.instant import Instant, named
 from tests.e2e.tiny import T0, T1, Lake
-from tests.privacy.people import write_shop
 
 from headwater import sandbox
 from headwater.sandbox import Status
@@ -38,16 +36,6 @@ INSTANTS = {
     "after the tokens": named("restricted/tokens", after=True),
     "before the table": named("silver/customers"),
 }
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Status]:
-    place = tmp_path_factory.mktemp("tokens")
-    folder = place / ".headwater" / "sandbox"
-    try:
-        yield sandbox.up(folder, write_shop(place / "shop"))
-    finally:
-        sandbox.down(folder)
 
 
 @pytest.fixture(scope="module")
