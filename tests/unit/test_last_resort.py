@@ -1,5 +1,6 @@
 """An error that nobody expected may hold the value of a row or a credential: people are told all but what it says."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from headwater.errors import LakeError, traced, unexpected
 SAID = "Key (email)=(ada@example.com) exists; password hunter2-not-for-logs"
 PARTS = ("ada@example.com", "hunter2-not-for-logs")
 BROKEN = f"""
+import os
+import signal
 import click
 from headwater.cli import door
 from headwater.cli.session import Session, common_options
@@ -22,6 +25,8 @@ from headwater.cli.session import Session, common_options
 @click.pass_obj
 def broken(session: Session) -> None:
     session.settings
+    if {{brought_down}}:
+        os.kill(os.getpid(), signal.SIGSEGV)
     try:
         raise KeyError({SAID!r})
     except KeyError as error:
@@ -32,10 +37,10 @@ door.main()
 """
 
 
-def broken(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def broken(folder: Path, *options: str, brought_down: bool = False) -> subprocess.CompletedProcess[str]:
     (folder / "config").mkdir(exist_ok=True)
     (folder / "config" / "local.yaml").write_text("engine: embedded\nstate: state\n", encoding="utf-8")
-    told = [sys.executable, "-c", BROKEN, "broken", *options]
+    told = [sys.executable, "-c", BROKEN.format(brought_down=brought_down), "broken", *options]
     return subprocess.run(told, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
 
 
@@ -50,6 +55,15 @@ def test_an_unexpected_error_says_where_and_nothing_of_what_it_holds(tmp_path: P
     assert "what it says is not shown: it may hold values of rows or credentials" in made.stderr
     assert "builtins.KeyError" in log.read_text(encoding="utf-8")
     assert not [part for part in PARTS if part in seen]
+
+
+def test_a_library_that_brings_the_process_down_is_shown_at_work(tmp_path: Path) -> None:
+    made = broken(tmp_path, brought_down=True)
+
+    assert made.returncode == -signal.SIGSEGV
+    assert "Segmentation fault" in made.stderr
+    assert "in broken" in made.stderr
+    assert not [part for part in PARTS if part in made.stderr]
 
 
 def test_where_it_came_from_is_told_with_the_line() -> None:

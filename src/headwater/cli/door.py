@@ -4,6 +4,7 @@ Exit codes: 0 all well; 1 an error, or tables that are stale because a source di
 table; 64 the command line was not understood; 130 interrupted.
 """
 
+import faulthandler
 import os
 import re
 import sys
@@ -63,6 +64,8 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
+    if sys.stderr is not None:
+        faulthandler.enable()  # a library that brings the process down: in which lines of whose, and no values
     code = ended(arguments)
     try:
         sys.stdout.flush()
