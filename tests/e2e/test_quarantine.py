@@ -310,6 +310,7 @@ def test_a_parent_that_is_mended_and_replayed_releases_its_orphans(sources, tmp_
         (("replay", "orders", "--where", "1=1; DROP TABLE refused"), 1, "--where 1=1; DROP TABLE refused: "),
         (("show", "orders", "--where", "(SELECT count(*) FROM read_csv('/etc/passwd')) > 0"), 1, "--where "),
         (("discard", "orders"), 64, "Missing option '--why'"),
+        (("discard", "orders", "--why", " ", "--yes"), 64, "'--why': it is empty"),
         (("replay", "leads"), 1, "no contract describes a table leads"),
     ],
 )

@@ -243,6 +243,7 @@ def test_loose_sets_the_field_to_null_and_warns_and_still_quarantines_what_a_row
     [evidence] = [row for row in lake.evidence() if row["rule"] == "nulled:status:allowed"]
     assert (evidence["severity"], evidence["observed"], evidence["success"]) == ("warning", 1, False)
     assert "status is none of PAID, SHIPPED in 1 rows, where it was set to null" in evidence["detail"]
+    assert evidence["keys"] == ['{"order_id": "O98"}']
 
     lake.land("snowflake_orders", order(101, "2024-11-01 10:00"), until="2024-11-02")
     again = lake.build("orders", until="2024-11-02")

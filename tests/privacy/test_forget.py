@@ -131,6 +131,8 @@ def test_the_audit_tells_who_and_why_and_nothing_of_the_person(lake: Lake) -> No
     refused = called(lake, "forget", "--key", "customers=C1", "--why", f"asked by {EMAIL}", "--yes", code=1)
     assert "--why is kept: say it without the person's key, name or address" in refused
     assert EMAIL not in refused.replace(f"asked by {EMAIL}", "")
+    unsaid = called(lake, "forget", "--key", "customers=C1", "--why", "", "--yes", code=64)
+    assert "'--why': it is empty" in unsaid
     called(lake, "forget", "--key", "customers=C1", *WHY)
 
     [document] = (lake.folder / "state" / "state" / "forgettings").glob("*.json")

@@ -491,7 +491,7 @@ def test_a_query_of_ones_own_counts_bad_rows_against_its_limit(spark: SparkSessi
         ("SELECT sale_id FROM candidate", "one value"),
         ("SELECT count(*), 1 FROM candidate", "one value"),
         ("SELECT sum(quantity) FROM candidate WHERE 1 = 0", "nothing could be observed"),
-        ("SELECT 'many'", "many"),
+        ("SELECT 'many'", "could not convert string to float: '(value)'"),
         ("DROP VIEW candidate", ""),
         ("this is no query", ""),
     ],
@@ -588,6 +588,16 @@ def test_a_check_that_raises_fails_as_critical_and_the_others_are_still_made(spa
     failed = only(verdict)
     assert (failed.rule, failed.severity, failed.observed) == ("unpriced", "critical", None)
     assert "no rate" in failed.detail
+
+
+def test_a_check_that_chokes_on_a_value_does_not_tell_it(spark: SparkSession, gate: Gate) -> None:
+    raising = sales(spark).withColumn("amount_usd", F.col("state").cast("int").cast("decimal(18,2)"))
+
+    failed = only(gate.judge(candidate(spark, raising)))
+
+    assert failed.rule == "unpriced"
+    assert "(value)" in failed.detail
+    assert "OPEN" not in failed.detail + str(failed.validation)
 
 
 def test_a_candidate_that_lacks_a_column_fails(spark: SparkSession, gate: Gate) -> None:
@@ -718,6 +728,19 @@ def test_rows_that_broke_a_rule_are_shown_by_their_keys(spark: SparkSession, rul
             "unpriced": tuple(f'{{"sale_id": "S{number}", "line": 1}}' for number in range(4)),
         }[rule]
     )
+
+
+def test_rows_that_look_unusual_are_shown_by_their_keys(spark: SparkSession) -> None:
+    def keys(rule: str) -> list[dict[str, Any]]:
+        rows = breaking(candidate(spark, UNUSUAL[rule][0], limits=WARNINGS), rule)
+        return [] if rows is None else list(map(json.loads, shown(some_keys(rows), SALES, ())))
+
+    assert keys("amount_usd:missing") == [
+        {"sale_id": f"W{number}", "line": 1, "amount_usd": None} for number in (89, 90, 91, 92, 93)
+    ]
+    assert keys("quantity:outliers") == [{"sale_id": "W98", "line": 1, "quantity": 5000}], "of the state that has most"
+    assert keys("near_duplicates") == [{"sale_id": f"N{number}", "line": 1} for number in (0, 1, 10, 11, 2)]
+    assert keys("state:drift") == [], "it is about all rows together"
 
 
 def test_of_what_breaks_together_no_row_is_shown(spark: SparkSession) -> None:

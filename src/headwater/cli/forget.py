@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headwater.cli.session import Session, common_options, say_waiting
+from headwater.cli.session import Session, common_options, say_waiting, why_option
 
 if TYPE_CHECKING:
     from headwater.run.forget import Forgetting, Forgotten
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option(
     "--key", "keys", metavar="TABLE=KEY", multiple=True, required=True, help="Whose; may be said several times."
 )
-@click.option("--why", required=True, help="The reason, which the audit keeps: nothing personal.")
+@why_option("which the audit keeps: nothing personal")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")

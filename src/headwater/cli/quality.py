@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock, print_rows
-from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting
+from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting, why_option
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _print_published(session: Session, found: "list[Published]", run_id: str) ->
 @click.argument("table")
 @click.option("--run", "run_id", metavar="RUN", required=True, help="The run that refused it, or `last`.")
 @click.option("--rule", required=True, help="The rule that failed there, as `quality TABLE` names it.")
-@click.option("--why", required=True, help="The reason, which evidence and the commit keep.")
+@why_option("which evidence and the commit keep")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @click.pass_obj
@@ -314,8 +314,6 @@ def accept(session: Session, table: str, run_id: str, rule: str, why: str, yes: 
     advised afterwards publishes the batch without asking the sources for more.
     """
     contract = _judged_table(session, table)
-    if not why.strip():
-        raise ConfigurationError("--why is empty; say why the batch may pass")
 
     from headwater.run.acceptance import accept as write_down
     from headwater.run.acceptance import accepting, refused

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock
-from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting
+from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting, why_option
 
 if TYPE_CHECKING:
     from headwater.contracts import Contract
@@ -143,7 +143,7 @@ def replay(session: Session, table: str, where: str | None, at: datetime | None,
 @quarantine.command(short_help="Give refused rows up: they stay, and are not tried again.")
 @click.argument("table")
 @_WHERE
-@click.option("--why", required=True, help="The reason, which stays with the rows.")
+@why_option("which stays with the rows")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @click.pass_obj

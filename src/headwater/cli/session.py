@@ -105,6 +105,17 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
 
 
+def why_option(kept: str) -> Callable[[_Function], _Function]:
+    """`--why`, which must be given and not be blank; `kept` is what becomes of the reason."""
+    return click.option("--why", required=True, callback=_reason, help=f"The reason, {kept}.")
+
+
+def _reason(_context: click.Context, _parameter: click.Parameter, why: str) -> str:
+    if not why.strip():
+        raise click.BadParameter("it is empty; say why, for whoever comes upon it later")
+    return why.strip()
+
+
 def say_waiting(holder: object) -> None:
     """Say for whom a command waits."""
     click.echo(f"waiting for {holder}", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import lake_clock
-from headwater.cli.session import Session, common_options, nearest, say_waiting
+from headwater.cli.session import Session, common_options, nearest, say_waiting, why_option
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,19 +48,10 @@ def show(session: Session, table: str | None, as_json: bool) -> None:
     )
 
 
-def _given(_context: click.Context, _parameter: click.Parameter, why: str) -> str:
-    if not why.strip():
-        raise click.BadParameter("say why, for whoever finds it moved")
-    return why.strip()
-
-
-_why = click.option("--why", required=True, callback=_given, help="The reason, which the commit keeps.")
-
-
 @watermark.command("set", short_help="Read from another place next time.")
 @click.argument("table")
 @click.argument("position")
-@_why
+@why_option("which the commit keeps")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @click.pass_obj
@@ -78,7 +69,7 @@ def set_watermark(session: Session, table: str, position: str, why: str, yes: bo
 
 @watermark.command(short_help="Read from the beginning next time.")
 @click.argument("table")
-@_why
+@why_option("which the commit keeps")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @common_options
 @click.pass_obj

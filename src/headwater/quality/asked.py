@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from headwater.quality.blocks import Severity
-from headwater.quality.measures import ExpectMeasure
+
+if TYPE_CHECKING:
+    from headwater.quality.measures import ExpectMeasure
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Asked:
     """
 
     rule: str
-    expectation: ExpectMeasure
+    expectation: "ExpectMeasure"
     severity: Severity
     limit: str
     say: Callable[[float], str]

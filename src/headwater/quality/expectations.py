@@ -19,6 +19,7 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from headwater.masking.embedded import without_contacts_in
 from headwater.quality.measures import ExpectMeasure
+from headwater.quality.verdict import without_values
 
 _LISTS = frozenset(
     {
@@ -105,13 +106,15 @@ def _validation(result: Any) -> str:
     told["result"] = {name: value for name, value in (told.get("result") or {}).items() if name not in _LISTS}
     for report in _reports(told.get("exception_info") or {}):
         report.pop("exception_traceback", None)
+        if said := report.get("exception_message"):
+            report["exception_message"] = without_values(str(said))
     return without_contacts_in(json.dumps(told, sort_keys=True, ensure_ascii=False))
 
 
 def _error(told: Mapping[str, Any]) -> str | None:
     """The first exception in `exception_info`, which is one report or one report for each metric."""
     raised = [report for report in _reports(told) if report.get("raised_exception")]
-    return str(raised[0].get("exception_message")) if raised else None
+    return without_values(str(raised[0].get("exception_message"))) if raised else None
 
 
 def _reports(told: Mapping[str, Any]) -> list[Any]:

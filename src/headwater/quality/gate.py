@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.contracts.schema_contracts import UNHELD
 from headwater.quality.rules import PARSE, in_words
+from headwater.quality.shares import NULLED, REFUSED
 from headwater.quality.verdict import Candidate, Check, Verdict, first_line, span_text, unjudged
 
 if TYPE_CHECKING:
@@ -85,15 +86,16 @@ def _batch_checks(candidate: Candidate) -> list[Check]:
         share, limit = batch.share(rule), candidate.limits.refused_share(rule)
         rows, of = (batch.rejected, batch.rows + batch.rejected) if rule == PARSE else (batch.broken[rule], batch.rows)
         detail = f"{in_words(rule, candidate.contract)} in {rows} of {of} rows, which is {share:.2%}; limit {limit:.2%}"
-        check = Check(f"refused:{rule}", "critical", share, f"at most {limit:g}", share <= limit, detail)
-        sample = batch.sample(rule)
-        checks.append(replace(check, keys=sample.keys, records=sample.records))
+        checks.append(Check(REFUSED + rule, "critical", share, f"at most {limit:g}", share <= limit, detail))
     for rule, rows in sorted(batch.nulled.items()):
         detail = (
             f"{in_words(rule, candidate.contract)} in {rows} rows, where it was set to null (validation_mode: loose)"
         )
-        checks.append(Check(f"nulled:{rule}", "warning", rows, "none", success=False, detail=detail))
-    return checks
+        checks.append(Check(NULLED + rule, "warning", rows, "none", success=False, detail=detail))
+    samples = [batch.sample(check.rule) for check in checks]
+    return [
+        replace(check, keys=sample.keys, records=sample.records) for check, sample in zip(checks, samples, strict=True)
+    ]
 
 
 def _unheld(candidate: Candidate) -> list[Check]:

@@ -5,7 +5,7 @@ values are bins of their own. No value has the bin None.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, TypeAlias
@@ -72,13 +72,14 @@ def ends(values: Sequence[tuple[float, int]], how: Outliers) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class Outlying:
-    """How many of a group's values are outliers, and beyond which ends they lie."""
+    """How many of a group's values are outliers, beyond which ends they lie, and in which bins."""
 
     group: str | None
     outliers: int
     of: int
     low: float = -math.inf
     high: float = math.inf
+    beyond: tuple[int, ...] = ()
 
 
 def outlying(group: str | None, bins: Mapping[int, int], how: Outliers) -> Outlying:
@@ -93,7 +94,22 @@ def outlying(group: str | None, bins: Mapping[int, int], how: Outliers) -> Outly
     if of < _ENOUGH:
         return Outlying(group, 0, of)
     low, high = ends(values, how)
-    return Outlying(group, sum(count for value, count in values if not low <= value <= high), of, back(low), back(high))
+    beyond = {each: count for each, count in counted if not low <= scaled(middle(each)) <= high}
+    return Outlying(group, sum(beyond.values()), of, back(low), back(high), tuple(beyond))
+
+
+def outlying_groups(counted: Iterable[tuple[str | None, int | None, int]], how: Outliers) -> list[Outlying]:
+    """The outliers of every group; `counted` are groups, bins of numbers and their rows."""
+    groups: dict[str | None, dict[int, int]] = {}
+    for group, of, count in counted:
+        if of is not None:
+            groups.setdefault(group, {})[of] = count
+    return [outlying(group, bins, how) for group, bins in groups.items()]
+
+
+def most_outlying(found: Iterable[Outlying]) -> Outlying:
+    """The group that has most outliers."""
+    return max(found, key=lambda each: (each.outliers, str(each.group)))
 
 
 def merged(before: Bins, new: Bins, most: int) -> dict[Bin, int]:

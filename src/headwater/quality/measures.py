@@ -208,16 +208,12 @@ class ExpectFewOutliers(ExpectMeasure):
     success_keys: ClassVar[tuple[str, ...]] = ("query", "how", "min_value", "max_value")
 
     def _measured(self, metrics: Mapping[str, Any]) -> Measured:
-        groups: dict[str | None, dict[int, int]] = {}
-        for group, of, count, _ in metrics["headwater.found"]:
-            if of is not None:
-                groups.setdefault(group, {})[of] = count
         how = Outliers(**self.how)
-        found = [histogram.outlying(group, bins, how) for group, bins in groups.items()]
+        found = histogram.outlying_groups((tuple(row[:3]) for row in metrics["headwater.found"]), how)
         rows = sum(each.of for each in found)
         if not rows:
             return Measured(None, "there are no new values")
-        worst = max(found, key=lambda each: (each.outliers, str(each.group)))
+        worst = histogram.most_outlying(found)
         outliers = sum(each.outliers for each in found)
         where = f" of {how.per} {without_contacts_in(str(worst.group))}" if how.per else ""
         most = f", most{where} below {worst.low:.4g} or above {worst.high:.4g}" if outliers else ""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column as Expression
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
@@ -24,8 +24,7 @@ _Hashes: TypeAlias = npt.NDArray[np.int64]
 _Marks: TypeAlias = npt.NDArray[np.int8]
 _MOST_CONTESTED: Final = 1_500_000  # the look-up travels with the plan, 17 bytes each; beyond, sorting is no dearer
 _OUTDONE: Final = "_outdone"
-_TWIN: Final = "_twin"
-_IS_OUTDONE, _IS_OVERTAKEN, _IS_TWIN = 1, 2, 4
+_IS_OUTDONE, _IS_OVERTAKEN = 1, 2
 
 
 def newest(rows: DataFrame, contract: Contract, batch: Expression, most_contested: int = _MOST_CONTESTED) -> DataFrame:
@@ -37,7 +36,7 @@ def newest(rows: DataFrame, contract: Contract, batch: Expression, most_conteste
     of `batch` that has a cursor is overtaken by a newer one of its key in the batch, whatever rules the two break.
 
     `rows` is read twice here, by few columns, to find the versions of keys that have several; what is returned then
-    neither joins nor sorts. Where there are more than `most_contested` of either, it sorts.
+    neither joins nor sorts. Where more than `most_contested` keys have several, or as many have a newer one, it sorts.
 
     Raises:
         BalanceBroken: one version stands twice. Where another one is lost, no sum would tell.
@@ -60,33 +59,24 @@ def _with_outdone(
         .groupBy(F.xxhash64(*contract.key).alias("key"))
         .agg(F.count(F.lit(1)).alias("versions"))
         .where(F.col("versions") > 1)
-        .select("key")
     )
-    if contested.size == 0:
+    if len(contested) == 0:
         return rows.withColumn(_OUTDONE, F.lit(False)).withColumn(OVERTAKEN, F.lit(False))
-    if contested.size > most_contested:
+    if max(len(contested), contested[:, 1].sum() - len(contested)) > most_contested:
         twins = rows.groupBy(*_identity()).agg(F.count(F.lit(1)).alias("times")).where("times > 1")
         if twins.limit(1).toArrow().num_rows:
             raise _doubled(contract)
-        return _sorted(rows, contract, accepted, batch).drop(_TWIN)
+        return _sorted(rows, contract, accepted, batch)
     # The next sorts only those, by the columns that order them, and finds the outdone versions by a double hash.
-    is_contested = _mark(contested.reshape(-1, 1), np.ones(contested.size, np.int8))
+    is_contested = _mark(contested[:, :1], np.ones(len(contested), np.int8))
     asked = rows.where(_has_key(contract) & (is_contested(F.xxhash64(*contract.key)) != 0))
-    narrow = asked.select(
-        *dict.fromkeys((*contract.key, *_order_columns(contract))),
-        accepted.alias("_accepted"),
-        batch.alias("_batch"),
-    )
-    flags = {_OUTDONE: _IS_OUTDONE, OVERTAKEN: _IS_OVERTAKEN, _TWIN: _IS_TWIN}
-    marks = reduce(lambda all_, one: all_ + one, (F.col(name).cast("bigint") * bit for name, bit in flags.items()))
-    older = _sorted(narrow, contract, F.col("_accepted"), F.col("_batch")).where(marks != 0)
-    found = _hashes(older.select(*_identity(), marks))
-    if len(found) and (found[:, 2] & _IS_TWIN).any():
-        raise _doubled(contract)
+    rank = F.row_number().over(_newest_first(contract)).cast("bigint")
+    told = asked.select(F.xxhash64(*contract.key), rank, *_identity(), accepted.cast("bigint"), batch.cast("bigint"))
+    found = _outdone(_hashes(told), contract)
     if len(found) == 0:
         return rows.withColumn(_OUTDONE, F.lit(False)).withColumn(OVERTAKEN, F.lit(False))
-    if len(found) > most_contested or _ambiguous(found):
-        return _sorted(rows, contract, accepted, batch).drop(_TWIN)
+    if _ambiguous(found):
+        return _sorted(rows, contract, accepted, batch)
     mark = _mark(found[:, :2], found[:, 2].astype(np.int8))
     marked = rows.withColumn("_mark", mark(*_identity()))
     return (
@@ -94,6 +84,28 @@ def _with_outdone(
         .withColumn(OVERTAKEN, F.col("_mark").bitwiseAND(_IS_OVERTAKEN) != 0)
         .drop("_mark")
     )
+
+
+def _outdone(told: _Hashes, contract: Contract) -> _Hashes:
+    """The identities and marks of those that a newer version of their key outdoes or overtakes.
+
+    `told` has a line for each version: a hash of its key, its place among those of the key, the newest first, the
+    identity's two halves, whether it is accepted, and whether it is of the batch.
+    """
+    told = told[np.lexsort((told[:, 1], told[:, 0]))]
+    begins = np.ones(len(told), np.bool_)
+    begins[1:] = told[1:, 0] != told[:-1, 0]
+    twins = ~begins[1:] & (told[1:, 2:4] == told[:-1, 2:4]).all(axis=1)
+    if twins.any():
+        raise _doubled(contract)
+    line = np.arange(len(told))
+    first = np.maximum.accumulate(np.where(begins, line, 0))
+    marks = np.zeros(len(told), np.int64)
+    for column, mark in ((4, _IS_OUTDONE), (5, _IS_OVERTAKEN)):
+        asked = told[:, column]
+        before = np.cumsum(asked) - asked
+        marks += mark * ((asked > 0) & (before > before[first]))
+    return cast("_Hashes", np.column_stack((told[:, 2:4], marks))[marks != 0])
 
 
 def looked_up(rows: DataFrame, column: str, wanted: DataFrame, most_wanted: int = _MOST_CONTESTED) -> DataFrame:
@@ -110,21 +122,13 @@ def looked_up(rows: DataFrame, column: str, wanted: DataFrame, most_wanted: int 
 
 
 def _sorted(rows: DataFrame, contract: Contract, accepted: Expression, batch: Expression) -> DataFrame:
-    order = [F.col(name).desc_nulls_last() for name in _order_columns(contract)]
-    newer = Window.partitionBy(*contract.key).orderBy(*order).rowsBetween(Window.unboundedPreceding, -1)
+    newer = _newest_first(contract).rowsBetween(Window.unboundedPreceding, -1)
 
     def has_newer(asked: Expression) -> Expression:
         among = asked & _has_key(contract)
         return among & (F.coalesce(F.sum(among.cast("int")).over(newer), F.lit(0)) > 0)
 
-    before = Window.partitionBy(*contract.key).orderBy(*order)
-    twin = _has_key(contract) & (F.lag("_row_id").over(before) == F.col("_row_id"))
-    twin &= F.lag("_input").over(before) == F.col("_input")
-    return (
-        rows.withColumn(_OUTDONE, has_newer(accepted))
-        .withColumn(OVERTAKEN, has_newer(batch))
-        .withColumn(_TWIN, F.coalesce(twin, F.lit(False)))
-    )
+    return rows.withColumn(_OUTDONE, has_newer(accepted)).withColumn(OVERTAKEN, has_newer(batch))
 
 
 def _doubled(contract: Contract) -> BalanceBroken:
@@ -134,9 +138,11 @@ def _doubled(contract: Contract) -> BalanceBroken:
     )
 
 
-def _order_columns(contract: Contract) -> list[str]:
+def _newest_first(contract: Contract) -> WindowSpec:
+    """The versions of each key, in order."""
     declared = [name for name in (contract.cursor, contract.tie_break) if name is not None]
-    return [*declared, "_ingest_ts", "_run_id", "_row_id", "_input"]
+    columns = [*declared, "_ingest_ts", "_run_id", "_row_id", "_input"]
+    return Window.partitionBy(*contract.key).orderBy(*(F.col(name).desc_nulls_last() for name in columns))
 
 
 def _has_cursor(contract: Contract) -> Expression:

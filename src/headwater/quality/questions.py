@@ -40,7 +40,7 @@ class Questioner:
     def checks(self, candidate: Candidate) -> tuple[list[Check], dict[str, Any]]:
         """One check for each question, answered or not; and the profiles to keep with the candidate's version."""
         frame = _asked_about(candidate)
-        views, asked = _asked(candidate, frame.count())
+        views, asked = _asked(candidate)
         views[CANDIDATE] = frame
         try:
             for name, parent in views.items():
@@ -57,7 +57,7 @@ class Questioner:
         return [replace(check, validation=said.get(check.rule)) for check in checks], profiles(candidate, found)
 
 
-def _asked(candidate: Candidate, rows: int) -> tuple[dict[str, DataFrame], list[Asked]]:
+def _asked(candidate: Candidate) -> tuple[dict[str, DataFrame], list[Asked]]:
     """Every question to the candidate, and the views that their queries name."""
     contract = candidate.contract
     asked = [_uniqueness("key:unique", contract.key)] if contract.key else []
@@ -74,7 +74,7 @@ def _asked(candidate: Candidate, rows: int) -> tuple[dict[str, DataFrame], list[
         views |= candidate.inputs
         asked += [_conservation(each) for each in contract.conserved]
     asked += [*_volume(candidate), *asked_of_days(candidate), *_freshness(candidate), *_pricing(candidate)]
-    asked += [*asked_of_new_rows(candidate, rows), *starmap(_expectation, candidate.limits.expectations.items())]
+    asked += [*asked_of_new_rows(candidate), *starmap(_expectation, candidate.limits.expectations.items())]
     return views, asked
 
 

@@ -12,6 +12,7 @@ from headwater.contracts import Contract
 from headwater.masking.embedded import without_contacts_in
 from headwater.masking.masks import EMBEDDED, REDACTED
 from headwater.quality.blocks import PRICED
+from headwater.quality.new_rows import unusual
 from headwater.quality.rules import values_broken
 from headwater.quality.shares import Sample
 from headwater.quality.verdict import Candidate
@@ -36,6 +37,9 @@ def breaking(candidate: Candidate, rule: str) -> DataFrame | None:
             return _orphans(candidate, column)
         case _ if rule == "unpriced":
             return _keys(rows.where(F.col(PRICED).isNull()), contract)
+        case "missing" | "outliers" | "near_duplicates":
+            found = unusual(candidate, rule)
+            return None if found is None else _keys(found, contract, *filter(None, [column]))
         case _:
             broken = {each.name: condition for each, condition in values_broken(rows, contract).items()}
             return _keys(rows.where(broken[rule]), contract, column) if rule in broken else None
@@ -46,10 +50,15 @@ def some_keys(rows: DataFrame) -> pa.Table:
     return rows.orderBy(*rows.columns).limit(MOST).toArrow()
 
 
-def of_batch(rows: DataFrame, contract: Contract, masked: Collection[str]) -> Sample:
-    """Some of the versions of a batch that broke a rule."""
+def of_versions(rows: DataFrame, contract: Contract, masked: Collection[str]) -> Sample:
+    """Some versions of a batch, by their keys and where they came from."""
     found = some_keys(rows.select(*contract.key, "_input", "_row_id"))
     return Sample(shown(found.select([*contract.key]), contract, masked), records(found))
+
+
+def of_rows(rows: DataFrame, contract: Contract, masked: Collection[str]) -> Sample:
+    """Some rows of a table, by their keys."""
+    return Sample(shown(some_keys(_keys(rows, contract)), contract, masked))
 
 
 def records(found: pa.Table) -> tuple[str, ...]:

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from headwater.quality.rules import PARSE
+
+REFUSED: Final = "refused:"
+NULLED: Final = "nulled:"
+"""How checks of a batch are named, before the row rule that they count."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class BatchShares:
     """A batch's rows (those with a newer version of their key in it left out), how many broke each rule, and rejects.
 
     `nulled` counts the accepted rows in which a field was set to null, by the rule that it broke. `samples` has some rows
-    for each rule that more rows broke than may.
+    for each of its checks that has something to tell.
     """
 
     rows: int
@@ -28,8 +33,8 @@ class BatchShares:
     nulled: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, Sample] = field(default_factory=dict)
 
-    def sample(self, rule: str) -> Sample:
-        return self.samples.get(rule, Sample())
+    def sample(self, check: str) -> Sample:
+        return self.samples.get(check, Sample())
 
     def share(self, rule: str) -> float:
         """The part of the batch that broke `rule`, 0 to 1; for `parse` the rejects count as rows of the batch."""

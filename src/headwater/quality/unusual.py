@@ -1,7 +1,6 @@
 """What may look unusual in the rows that a batch brings: days, missing values, outliers, near-duplicates, drift.
 
-All but the days are asked of the *new* rows: those dated in the batch's span, or, of a table whose rows have no business
-date and of a first load, all of them. In a table of years nobody would notice a bad day otherwise.
+All but the days are asked of the *new* rows alone.
 """
 
 from collections.abc import Mapping
@@ -13,20 +12,18 @@ from headwater.quality import histogram
 from headwater.quality.asked import Asked, percent, quoted
 from headwater.quality.blocks import Outliers
 from headwater.quality.days import Usual
-from headwater.quality.limits import is_number
 from headwater.quality.measures import (
     ExpectFewOutliers,
     ExpectNoDrift,
     ExpectShare,
     ExpectUsualDays,
 )
+from headwater.quality.new_rows import are_new, content, is_compared, spread
 from headwater.quality.span import HISTORY, dated_since
 from headwater.quality.verdict import Candidate
 
 DAILY: Final = "volume:day"
 DRIFT: Final = ":drift"
-_COMPARED: Final = 1_000_000
-"""Rows of about so many different contents are compared exactly; of more, a part that has all rows of its contents."""
 _REMEMBERED: Final = 13
 """Earlier versions together weigh so many times the newest in a profile, so that it follows a change in some weeks."""
 _FEWEST: Final = 1_000
@@ -56,12 +53,12 @@ def asked_of_days(candidate: Candidate) -> list[Asked]:
     return [Asked(DAILY, expectation, daily.severity, limit, str, of_rows=False)]
 
 
-def asked_of_new_rows(candidate: Candidate, rows: int) -> list[Asked]:
-    """Every warning of the limits; `rows` are those of the candidate."""
+def asked_of_new_rows(candidate: Candidate) -> list[Asked]:
+    """Every warning of the limits."""
     return [
         *_missing(candidate),
         *(_outliers(candidate, column, how) for column, how in candidate.limits.outliers.items()),
-        *_near_duplicates(candidate, rows),
+        *_near_duplicates(candidate),
         *(_drift(candidate, column) for column in candidate.limits.drift.columns),
     ]
 
@@ -78,18 +75,10 @@ def profiles(candidate: Candidate, found: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _new(candidate: Candidate) -> str:
-    """The condition that a row is new."""
-    column, first = candidate.limits.daily.column, candidate.span.first
-    if column is None or first is None:
-        return "1 = 1"
-    return dated_since(column, candidate.contract.column(column).type, first)
-
-
 def _missing(candidate: Candidate) -> list[Asked]:
     missing = candidate.limits.missing
     counts = ", ".join(f"count_if({quoted(column)} IS NULL)" for column in missing.max_share)
-    query = f"SELECT count(1), {counts} FROM {{batch}} WHERE {_new(candidate)}"  # noqa: S608 - names are the contract's
+    query = f"SELECT count(1), {counts} FROM {{batch}} WHERE {are_new(candidate)}"  # noqa: S608 - names are the contract's
     return [
         Asked(
             f"{column}:missing",
@@ -107,36 +96,17 @@ def _told_of_missing(column: str, limit: float, share: float) -> str:
 
 
 def _outliers(candidate: Candidate, column: str, how: Outliers) -> Asked:
-    query = _spread(candidate, column, how.per)
+    query = spread(candidate, column, how.per)
     expectation = ExpectFewOutliers(query=query, how=how.model_dump(mode="json"), max_value=how.max_share)
     return Asked(f"{column}:outliers", expectation, how.severity, f"at most {how.max_share:g}", str)
 
 
-def _spread(candidate: Candidate, column: str, per: str | None) -> str:
-    """The query for groups, bins of a column, their rows, and the rows in all; of text only the commonest bins.
-
-    Whoever asks the same of a column is answered by one query.
-    """
-    number = is_number(candidate.contract.column(column).type)
-    group = f"CAST({quoted(per)} AS STRING)" if per else "CAST(NULL AS STRING)"
-    binned = f"SELECT {group} AS part, {histogram.bin_of(column, number=number)} AS bin FROM {{batch}} WHERE {_new(candidate)}"  # noqa: S608 - names are the contract's
-    counted = f"SELECT part, bin, count(1) AS found FROM ({binned}) GROUP BY part, bin"  # noqa: S608 - as above
-    commonest = "" if number else f" ORDER BY found DESC, bin LIMIT {histogram.MOST_BINS}"
-    return f"SELECT part, bin, found, sum(found) OVER () AS total FROM ({counted}){commonest}"  # noqa: S608 - as above
-
-
-def _near_duplicates(candidate: Candidate, rows: int) -> list[Asked]:
+def _near_duplicates(candidate: Candidate) -> list[Asked]:
     if (near := candidate.limits.near_duplicates) is None:
         return []
     contract = candidate.contract
-    compared = [name for name in contract.column_names if name not in {*contract.key, *near.ignore}]
-    # A sample of contents, not of rows: all rows of a content are in it or none, so its share is that of the whole.
-    parts = 1 << max(0, (rows // _COMPARED).bit_length())
-    # Sail (0.7.2) panics on a hash whose columns have one value each in a file. A key has several; only its null is hashed.
-    varying = [f"nullif({quoted(name)}, {quoted(name)})" for name in contract.key]
-    content = f"xxhash64({', '.join([*map(quoted, compared), *varying])})"
-    kept = f"(SELECT {content} AS content FROM {{batch}} WHERE {_new(candidate)})"  # noqa: S608 - as above
-    groups = f"(SELECT count(1) AS alike FROM {kept} WHERE content & {parts - 1} = 0 GROUP BY content)"  # noqa: S608 - as above
+    kept = f"(SELECT {content(contract, near)} AS content FROM {{batch}} WHERE {are_new(candidate)})"  # noqa: S608 - as above
+    groups = f"(SELECT count(1) AS alike FROM {kept} WHERE {is_compared(candidate)} GROUP BY content)"  # noqa: S608 - as above
     query = f"SELECT coalesce(sum(alike), 0), coalesce(sum(alike - 1), 0) FROM {groups}"  # noqa: S608 - as above
     expectation = ExpectShare(query=query, position=0, max_value=near.max_share)
     but = ", ".join([*contract.key, *near.ignore])
@@ -154,7 +124,7 @@ def _near_duplicates(candidate: Candidate, rows: int) -> list[Asked]:
 
 def _drift(candidate: Candidate, column: str) -> Asked:
     drift, outliers = candidate.limits.drift, candidate.limits.outliers.get(column)
-    query = _spread(candidate, column, outliers.per if outliers else None)
+    query = spread(candidate, column, outliers.per if outliers else None)
     expectation = ExpectNoDrift(
         query=query, before=candidate.profiles.get(column), enough=drift.min_rows, max_value=drift.max_psi
     )

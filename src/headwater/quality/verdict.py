@@ -1,17 +1,23 @@
 """What the gate is asked, and what it found: one check for each limit, and what they amount to."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from headwater.contracts import Contract
 from headwater.errors import GateFailed
+from headwater.masking.embedded import without_contacts_in
 from headwater.quality.blocks import Severity, TableLimits
 from headwater.quality.shares import BatchShares
 from headwater.quality.span import Span
+
+_VALUE = re.compile(r"(^|[\s(\[=:,])'(?:[^']|'(?!\W|$))*'")
+"""Text in single quotes, apostrophes within it included."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Candidate:
     them; `inputs` are the tables that a Gold table was computed from, where its contract asks. `batch` is what came in
     (None where nothing did, and for Gold); `standing_rows` is what the table holds now (None before its first commit).
     `covers` is what its inputs brought since, a first load where nothing is told; `profiles` are what the versions
-    published before have left, by column.
+    published before have left, by column. `written` is how many rows `rows` has, where that is known without counting.
     """
 
     contract: Contract
@@ -35,6 +41,7 @@ class Candidate:
     standing_rows: int | None = None
     covers: Span | None = None
     profiles: Mapping[str, Any] = field(default_factory=dict)
+    written: int = 0
 
     @property
     def span(self) -> Span:
@@ -139,5 +146,15 @@ def span_text(span: timedelta) -> str:
 
 
 def first_line(error: object) -> str:
-    """What an error says, without its traceback."""
-    return (str(error).strip().splitlines() or ["no message"])[0][:300]
+    """What an error says, without its traceback and without contacts.
+
+    What an engine says in single quotes is a value of a row (`Cannot cast string 'Ada' to Int32`), and is hidden:
+    names stand in other quotes.
+    """
+    said = (str(error).strip().splitlines() or ["no message"])[0]
+    return without_contacts_in(without_values(said) if isinstance(error, PySparkException) else said)[:300]
+
+
+def without_values(said: str) -> str:
+    """What an engine says, with `(value)` for what stands in single quotes."""
+    return _VALUE.sub(r"\1'(value)'", said)

@@ -30,7 +30,7 @@ from headwater.run.quarantine import Quarantine, Replay
 from headwater.run.reading import Reading
 from headwater.run.report import TableReport
 from headwater.run.tables import evidence_table, lake_table, quarantine_table, rejects_table
-from headwater.run.verdicts import accepted_told, batch_samples, keep_evidence, sampled, with_acceptances
+from headwater.run.verdicts import Broken, accepted_told, batch_samples, keep_evidence, sampled, with_acceptances
 from headwater.transform.table import TableFunction
 
 _UNJUDGED = "unjudged"
@@ -208,16 +208,19 @@ class Build:
             broken = _counted(rows, RULES)
         rejects = self._rejects_since(head)
         rejected = sum(each.count() for each in rejects.values())
-        batch = BatchShares(staged.where(came="new").rows, rejected, broken, self._nulled(staged))
-        return replace(batch, samples=batch_samples(self.context, self.contract, batch, rows, rejects))
+        nulled = self._nulled(staged)
+        batch = BatchShares(
+            staged.where(came="new").rows, rejected, broken, {} if nulled is None else _counted(nulled, NULLED)
+        )
+        return replace(batch, samples=batch_samples(self.context, self.contract, batch, Broken(rows, nulled, rejects)))
 
-    def _nulled(self, staged: Staged) -> dict[str, int]:
-        """Of what is newly accepted, how many rows had a field set to null, by the rule that it broke."""
+    def _nulled(self, staged: Staged) -> DataFrame | None:
+        """What is newly accepted, with the names of the rules for which it had a field set to null; None of no rows."""
         accepted = staged.where(end="accepted")
         if not self._forgives or not accepted.files:
-            return {}
+            return None
         rows = self.context.engine.staged(self._table, accepted)
-        return _counted(rows.where((F.col("end") == "accepted") & F.col(CAME).isin("new", "retried")), NULLED)
+        return rows.where((F.col("end") == "accepted") & F.col(CAME).isin("new", "retried"))
 
     def _rejects_since(self, head: Head | None) -> dict[str, DataFrame]:
         """The records of the sources' batches that lie in the rejects: the gate holds them against the batch too."""
@@ -266,6 +269,7 @@ class Build:
                 standing_rows=head.metadata.get("counts", {}).get("rows") if head else None,
                 covers=covers,
                 profiles=head.metadata.get("profiles", {}) if head else {},
+                written=staged.rows,
             )
         )
         verdict = sampled(context, verdict, asked, self._reading.computed if self.contract.layer == "silver" else None)

@@ -66,6 +66,7 @@ def _judged(context: Context, contract: Contract, head: Head) -> Published:
         parents={name: engine.read(parents[name], version) for name, version in standing.items()},
         # As it was made of: what its inputs have gained since is not lost, but not there yet.
         inputs={name: engine.read(lake_table(context.contracts[name]), inputs.get(name)) for name in made_of},
+        written=head.metadata.get("counts", {}).get("rows", 0),
     )
     verdict = sampled(context, context.gate.judge(candidate), candidate)
     occasion = Occasion(context.run_id, head.txn, context.at, "published", inputs)

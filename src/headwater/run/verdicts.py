@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +17,10 @@ from headwater.contracts import Contract
 from headwater.engine import Commit, Head, Table
 from headwater.masking import mask_told
 from headwater.masking.embedded import without_contacts_in
-from headwater.quality import evidence, samples
+from headwater.quality import evidence, samples, shares
 from headwater.quality.evidence import Occasion
 from headwater.quality.freshness import RULE as FRESHNESS
-from headwater.quality.rules import PARSE, RULES
+from headwater.quality.rules import NULLED, PARSE, RULES
 from headwater.quality.shares import BatchShares, Sample
 from headwater.quality.verdict import Acceptance, Candidate, Check, Verdict
 from headwater.run.context import Context
@@ -28,31 +28,34 @@ from headwater.run.tables import evidence_table
 
 _LOG = logging.getLogger("headwater.run")
 
-_PER_BATCH: Final = ("refused:", "nulled:")
-"""How rules of the batch are named, whose rows are told where they are counted."""
+
+@dataclass(frozen=True)
+class Broken:
+    """The rows of a batch that broke rules: refused versions, accepted ones with nulled fields, records that are no rows."""
+
+    refused: DataFrame | None
+    nulled: DataFrame | None
+    rejects: Mapping[str, DataFrame]
 
 
-def batch_samples(
-    context: Context,
-    contract: Contract,
-    batch: BatchShares,
-    refused: DataFrame | None,
-    rejects: Mapping[str, DataFrame],
-) -> dict[str, Sample]:
-    """Some of the rows of a batch for each rule that more of them broke than may.
-
-    `refused` are its refused versions (None where there are none), `rejects` what its sources sent that is no row.
-    """
+def batch_samples(context: Context, contract: Contract, batch: BatchShares, broken: Broken) -> dict[str, Sample]:
+    """Some of the rows of a batch for each rule that more of them broke than may, and for each that nulled a field."""
     limits, masked = context.limits.tables[contract.name], masked_columns(context, contract)
-    over = [rule for rule in (PARSE, *batch.broken) if batch.share(rule) > limits.refused_share(rule)]
     found = {}
-    for rule in over:
+    for rule in (PARSE, *batch.broken):
+        if batch.share(rule) <= limits.refused_share(rule):
+            continue
         if rule == PARSE:
-            positions = {name: samples.some_keys(each.select("position")) for name, each in rejects.items()}
+            positions = {name: samples.some_keys(each.select("position")) for name, each in broken.rejects.items()}
             told = [f"{name} {place}" for name, some in positions.items() for place in some["position"].to_pylist()]
-            found[rule] = Sample(records=tuple(map(without_contacts_in, told[: samples.MOST])))
-        elif refused is not None:
-            found[rule] = samples.of_batch(refused.where(F.array_contains(RULES, rule)), contract, masked)
+            found[shares.REFUSED + rule] = Sample(records=tuple(map(without_contacts_in, told[: samples.MOST])))
+        elif broken.refused is not None:
+            rows = broken.refused.where(F.array_contains(RULES, rule))
+            found[shares.REFUSED + rule] = samples.of_versions(rows, contract, masked)
+    for rule in batch.nulled:
+        if broken.nulled is not None:
+            rows = broken.nulled.where(F.array_contains(NULLED, rule))
+            found[shares.NULLED + rule] = samples.of_rows(rows, contract, masked)
     return found
 
 
@@ -66,7 +69,7 @@ def sampled(
     """
 
     def looked_at(check: Check) -> Check:
-        if check.success or check.observed is None or check.rule.startswith(_PER_BATCH):
+        if check.success or check.observed is None or check.rule.startswith((shares.REFUSED, shares.NULLED)):
             return check
         try:
             return _with_rows(context, check, candidate, versions if check.severity == "critical" else None)
