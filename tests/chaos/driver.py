@@ -7,9 +7,7 @@ everything already, which saves each run some seconds.
 """
 
 import argparse
-import functools
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,12 +18,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Protocol
 
-from tests.chaos.instant import Instant, arm, library, preloaded
+from tests.chaos.instant import Instant, arm, library
 from tests.e2e.tiny import PROJECT, clean_environment
+from tests.forked import FORKED, prepare
 
 from headwater.config import load_settings
 from headwater.run import execute
@@ -73,26 +71,10 @@ def say(event: Event) -> None:
         print(f"{line} ({report.seconds:.1f} s)", flush=True)  # noqa: T201
 
 
-_PREPARED = multiprocessing.get_context("forkserver")
-_PREPARED.set_forkserver_preload(
-    [
-        *("headwater.run.execute", "headwater.quality.questions", "pysail.spark", "pyspark.sql.connect.session"),
-        *("snowflake.connector", "psycopg", "httpx", "obstore", "confluent_kafka"),
-    ]
-)
-
-
-@functools.cache
-def prepare() -> None:
-    """Import the heavy libraries in the process that runs are forked from."""
-    with preloaded():
-        forkserver.ensure_running()
-
-
 def pool() -> ProcessPoolExecutor:
     """Two processes like those of runs, for other work that is to be done at once."""
     prepare()
-    return ProcessPoolExecutor(2, mp_context=_PREPARED, initializer=_take, initargs=(_keys(),))
+    return ProcessPoolExecutor(2, mp_context=FORKED, initializer=_take, initargs=(_keys(),))
 
 
 class Process(Protocol):
@@ -118,7 +100,7 @@ def begin(config: Path, at: datetime, *options: str, code: Path | None = None) -
     if code is not None:
         return _Foreign(arguments, log, code)
     prepare()
-    process = _PREPARED.Process(target=_logged, args=(arguments, log, _keys()), daemon=True)
+    process = FORKED.Process(target=_logged, args=(arguments, log, _keys()), daemon=True)
     process.start()
     return process
 

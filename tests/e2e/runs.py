@@ -5,9 +5,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.chaos import driver
-from tests.e2e.tiny import T0, Lake, headwater
+from tests.e2e.tiny import T0, Lake
+from tests.forked import PATIENCE_S, headwater
 
-PATIENCE_S = 300
 AT = ("--at", T0.isoformat())
 """The options of a run at the first instant."""
 

@@ -1,7 +1,6 @@
 """A shop of a whole dataset, whose lake must hold exactly what the independent answer says."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,11 @@ from typing import Any
 
 from deltalake import DeltaTable
 from tests.e2e.compare import differences
+from tests.forked import headwater
 
 from headwater.contracts import Contracts
 
 PROJECT = Path(__file__).parents[2]
-HEADWATER = Path(sys.prefix) / "bin" / "headwater"
 ORACLE = Path(__file__).with_name("oracle.py")
 
 
@@ -29,17 +28,7 @@ class Shop:
         self.instants: list[str] = []
 
     def headwater(self, *arguments: str) -> str:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
-        done = subprocess.run(
-            [HEADWATER, *arguments],
-            cwd=self.folder,
-            env=clean,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1200,
-        )
+        done = headwater(*arguments, cwd=self.folder, patience_s=1200)
         assert done.returncode == 0, f"headwater {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
         return done.stdout
 

@@ -4,7 +4,6 @@ Neither the folders in tests/datasets/ nor the rows expected of them come from a
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,9 +17,9 @@ import pytest
 import yaml
 from deltalake import DeltaTable
 from tests.datasets.written import HERE, expected, told, write_folder
+from tests.forked import headwater
 
 PROJECT = Path(__file__).parents[2]
-HEADWATER = Path(sys.prefix) / "bin" / "headwater"
 ORACLE = Path(__file__).with_name("oracle.py")
 GOLD = ("customer_360", "product_perf_daily", "revenue_by_geography", "revenue_by_industry")
 
@@ -47,17 +46,7 @@ class Shop:
 
     def headwater(self, *arguments: str, ends: int = 0) -> str:
         """What a command says, on standard output alone where that is a document."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
-        done = subprocess.run(
-            [HEADWATER, *arguments],
-            cwd=self.folder,
-            env=clean,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = headwater(*arguments, cwd=self.folder)
         assert done.returncode == ends, f"headwater {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
         return done.stdout if "--json" in arguments else done.stdout + done.stderr
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.tiny import DAY, PROJECT, SOON, T0, T1, Lake, clean_environment, everything, headwater
+from tests.e2e.tiny import DAY, PROJECT, SOON, T0, T1, Lake, clean_environment, everything
+from tests.forked import headwater
 
 from headwater import sandbox
 from headwater.sandbox import Status

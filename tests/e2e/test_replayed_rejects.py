@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from tests.e2e.test_quarantine import KILLED_AT, mend, quarantine
-from tests.e2e.tiny import PROJECT, T1, Lake, clean_environment, headwater
+from tests.e2e.tiny import PROJECT, T1, Lake, clean_environment
+from tests.forked import headwater
 
 from headwater import sandbox
 from headwater.sandbox import Status

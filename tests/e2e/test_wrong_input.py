@@ -16,7 +16,8 @@ import psycopg
 import pytest
 import yaml
 from tests.e2e.runs import AT, ended, typed
-from tests.e2e.tiny import PROJECT, T0, Lake, everything, headwater
+from tests.e2e.tiny import PROJECT, T0, Lake, everything
+from tests.forked import headwater
 
 from headwater.sandbox import Status
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -355,17 +353,3 @@ def merged(standing: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
 
 def clean_environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")} | more
-
-
-def headwater(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as people call it."""
-    return subprocess.run(
-        [Path(sys.prefix) / "bin" / "headwater", *arguments],
-        cwd=cwd,
-        env=clean_environment(**environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from tests.e2e.tiny import PROJECT, T0, T1, Lake, headwater
+from tests.e2e.tiny import PROJECT, T0, T1, Lake
+from tests.forked import headwater
 from tests.privacy.people import EMAIL, FIRST, LAST, OLD_EMAIL, PERSON
 from tests.privacy.scanner import files_of, found_in
 
