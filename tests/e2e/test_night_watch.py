@@ -129,13 +129,14 @@ def test_a_watermark_is_not_set_without_a_yes_nor_to_nonsense(lake):
     offsets = called(lake, "watermark", "set", "kafka_user_events", "2024-10-01", "--why", "x", "--yes", code=1)
     files = called(lake, "watermark", "set", "external_inventory", "3", "--why", "x", "--yes", code=1)
     silver = called(lake, "watermark", "set", "orders", "2024-10-01", "--why", "x", "--yes", code=1)
-    asked = called(lake, "watermark", "reset", "snowflake_orders", "--why", "x", code=130)
+    asked = called(lake, "watermark", "reset", "snowflake_orders", "--why", "x", code=64)
 
     assert "0:1 is not an instant" in nonsense
     assert "2024-10-01 is not the next offset of each partition" in offsets
     assert "its watermark can only be reset" in files
     assert "orders is not a Bronze table" in silver
     assert "set it to the beginning?" in asked
+    assert "nobody answered, and nothing was done; --yes does it without asking" in asked
     for wrong, reason in [("0:1,0:2", "once for each"), ("0:-1", "once for each"), ("0", "once for each")]:
         assert reason in called(lake, "watermark", "set", "kafka_user_events", wrong, "--why", "x", "--yes", code=1)
     yet = called(lake, "watermark", "set", "snowflake_orders", "2999-01-01", "--why", "x", "--yes", code=1)

@@ -183,6 +183,27 @@ def test_a_row_that_fails_again_keeps_its_history(lake):
     assert "replayed in vain: 1, last at 2024-11-02 00:00:00" in told
 
 
+def test_a_replay_in_vain_publishes_nothing(lake):
+    versions = lake.versions()
+
+    done = quarantine(lake, "replay", "orders", *AT)
+
+    assert done.returncode == 0, done.stderr
+    assert "0 accepted" in done.stdout
+    assert "up to date" not in done.stdout
+    moved = {path for path, version in lake.versions().items() if versions[path] != version}
+    assert moved == {REFUSED}
+    assert {row["replays"] for row in lake.rows(REFUSED)} == {1}
+
+
+def test_a_predicate_that_chokes_on_a_value_does_not_tell_it(lake):
+    for where in ("CAST(raw->>'order_id' AS INTEGER) = 1", "error(raw::VARCHAR)"):
+        made = quarantine(lake, "show", "quarantine.orders", "--where", where)
+
+        assert (made.returncode, "not shown: it may hold their values" in made.stderr) == (1, True), made.stderr
+        assert "O8" not in made.stdout + made.stderr
+
+
 def test_a_replay_repeated_changes_no_row(lake):
     allow_negative_quantities(lake)
     replayed(lake, "orders", "--where", "list_contains(rules, 'quantity:range')")
@@ -312,6 +333,13 @@ def test_a_parent_that_is_mended_and_replayed_releases_its_orphans(sources, tmp_
         (("show", "orders", "--where", "(SELECT count(*) FROM read_csv('/etc/passwd')) > 0"), 1, "--where "),
         (("discard", "orders"), 64, "Missing option '--why'"),
         (("discard", "orders", "--why", " ", "--yes"), 64, "'--why': it is empty"),
+        (
+            ("discard", "orders", "--why", "ask ada@example.com", "--yes"),
+            64,
+            "without an e-mail address or phone number",
+        ),
+        (("discard", "orders", "--why", "a test order"), 64, "nobody answered, and nothing was done"),
+        (("show", "orders", "--where", " "), 64, "'--where': it is empty"),
         (("replay", "leads"), 1, "no contract describes a table leads"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headwater.cli.session import Session, common_options, nearest
+from headwater.cli.session import Session, common_options, nearby, nearest
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def check(session: Session, tables: tuple[str, ...], as_json: bool) -> int:
     told = {problem.table for problem in found.problems}
     for given, bare in zip(tables, select, strict=True):
         if bare not in known and bare not in told:
-            everything = [each.table for each in contract_check(session.settings).tables]
+            names = [each.table for each in contract_check(session.settings).tables]
+            everything = sorted({*names, *(each.partition(".")[2] for each in names)})
             raise ConfigurationError(f"no contract describes a table {given}{nearest(given, everything)}")
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False))
@@ -70,14 +71,8 @@ def _checked(found: "ContractCheck") -> list[str]:
 
 
 def _problem(problem: "Problem") -> str:
-    place = _near(problem.file) if problem.line is None else f"{_near(problem.file)}:{problem.line}"
+    place = nearby(Path(problem.file)) if problem.line is None else f"{nearby(Path(problem.file))}:{problem.line}"
     return f"{place}: {problem.said.replace(f'{Path.cwd()}/', '')}"
-
-
-def _near(file: str) -> str:
-    """A path as it is shortest from here."""
-    path, here = Path(file), Path.cwd()
-    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else file
 
 
 @contract.command(short_help="What changed between two contracts, and whom it breaks.")
@@ -191,15 +186,15 @@ def infer(
     if not sample.rows.column_names:
         raise ConfigurationError(f"{table} shows no columns: there is nothing to draft a contract from")
     text = draft(Drafted(layer, name, f"{layer}/{sample.path if layer == 'bronze' else name}", table, sample.rows))
+    if write is not None:
+        write.parent.mkdir(parents=True, exist_ok=True)
+        write.write_text(text, encoding="utf-8")
     if as_json:
         import yaml
 
-        text = json.dumps(yaml.safe_load(text), ensure_ascii=False, default=str) + "\n"
-    if write is None:
+        click.echo(json.dumps(yaml.safe_load(text), ensure_ascii=False, default=str))
+    elif write is None:
         click.echo(text, nl=False)
-        return
-    write.parent.mkdir(parents=True, exist_ok=True)
-    write.write_text(text, encoding="utf-8")
-    click.echo(
-        f"{write}: {len(sample.rows.column_names)} columns out of {sample.rows.num_rows:,} rows; its status is draft"
-    )
+    else:
+        columns, read = len(sample.rows.column_names), sample.rows.num_rows
+        click.echo(f"{write}: {columns} columns out of {read:,} rows; its status is draft")

@@ -89,7 +89,7 @@ def ended(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: nothing half-done counts; the same command goes on from here", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click ends so where nobody reads what is said any more
         return 0
     except HeadwaterError as error:
         return _told(error, str(error), session)
@@ -105,8 +105,12 @@ def _defect(error: Exception) -> str:
 
 
 def _typeable(message: str, session: Session) -> str:
-    """Commands that a message advises, as they can be typed in this folder."""
-    return re.sub(rf"(?<![\w/])headwater (?=(?:{'|'.join(headwater.commands)})\b)", f"{session.command} ", message)
+    """Commands that a message advises, as they can be typed in this folder, over the same project."""
+    return re.sub(
+        rf"(?<![\w/])headwater (?=(?:{'|'.join(headwater.commands)})\b)",
+        lambda _: f"{session.command}{session.options} ",
+        message,
+    )
 
 
 def _told(error: Exception, message: str, session: Session) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headwater.cli.session import Session, common_options, say_waiting, why_option
+from headwater.cli.session import Session, common_options, confirm, say_waiting, why_option
 
 if TYPE_CHECKING:
     from headwater.run.forget import Forgetting, Forgotten
@@ -50,7 +50,7 @@ def forget(session: Session, keys: tuple[str, ...], why: str, yes: bool, dry_run
             return
         if not yes:
             click.echo("\n".join(_lines(work, work.look())), err=True)
-            click.confirm("forget this for good?", abort=True, err=True)
+            confirm("forget this for good?")
         _tell(session, work, work.forget(), as_json, done=True)
 
 

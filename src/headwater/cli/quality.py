@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock, print_rows
-from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting, why_option
+from headwater.cli.session import InstantType, Session, common_options, confirm, known_table, say_waiting, why_option
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _print_refusal(
     below, batch = _below(session, contract), judgement.kind == "gate"
     refusal = Refusal(contract.layer, contract.name, judgement.run_id, rows, below, batch)
     if refusal.failed:
-        told = lines(refusal, session.command, session.options) if newest else broken_lines(refusal)
+        told = lines(refusal, session.advice) if newest else broken_lines(refusal)
         click.echo("\n" + "\n".join(told))
 
 
@@ -250,7 +250,7 @@ def run(session: Session, tables: tuple[str, ...], at: datetime | None, as_json:
     of whole tables. Nothing is moved; the verdicts are kept beside the gate's. Ends with 2 if a critical check fails, and
     with 1 if a table has not been written.
     """
-    names = [_judged_table(session, table).name for table in tables]
+    names = list(dict.fromkeys(_judged_table(session, table).name for table in tables))
     at = at or lake_clock(session)
 
     from headwater.run.published import judge_published, looking
@@ -296,7 +296,7 @@ def _print_published(session: Session, found: "list[Published]", run_id: str) ->
             said = [told(check) for check in checks(each.verdict)]
             contract = each.contract
             refusal = Refusal(contract.layer, contract.name, run_id, said, _below(session, contract), batch=False)
-            click.echo("\n" + "\n".join(lines(refusal, session.command, session.options)))
+            click.echo("\n" + "\n".join(lines(refusal, session.advice)))
 
 
 @quality.command(short_help="Let a refused batch pass a rule, once.")
@@ -322,7 +322,7 @@ def accept(session: Session, table: str, run_id: str, rule: str, why: str, yes: 
         found = refused(context, contract, run_id, rule)
         if found.accepted is None:
             if not yes:
-                click.confirm(_question(found), abort=True, err=True)
+                confirm(_question(found))
             said = write_down(context, found, why, say_waiting)
             click.echo(
                 f"{contract.table}: {rule} of the batch that run {found.run_id} refused is accepted by {said.by}"
@@ -330,6 +330,9 @@ def accept(session: Session, table: str, run_id: str, rule: str, why: str, yes: 
         else:
             said = found.accepted
             click.echo(f"{contract.table}: {said.by} accepted it already, at {said.at[:19]}: {said.why}")
+    if found.others:
+        click.echo(f"the batch is kept back still, by {', '.join(found.others)}: each can be accepted likewise")
+        return
     tables = ",".join((contract.name, *found.below))
     click.echo(f"to publish it and what is made of it: {session.command} run{session.options} --select {tables}")
 

@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import json_value, lake_clock
-from headwater.cli.session import InstantType, Session, common_options, known_table, say_waiting, why_option
+from headwater.cli.session import InstantType, Session, common_options, confirm, known_table, say_waiting, why_option
 
 if TYPE_CHECKING:
     from headwater.contracts import Contract
     from headwater.run.refused_rows import Count, Refusals, Shown
     from headwater.run.replay import Replayed
 
+
+def _predicate(_context: click.Context, _parameter: click.Parameter, where: str | None) -> str | None:
+    if where is not None and not where.strip():
+        raise click.BadParameter("it is empty; leave it out to mean all rows")
+    return where
+
+
 _WHERE = click.option(
-    "--where", metavar="SQL", help="Only rows for which this predicate holds, over the columns that `query` shows."
+    "--where",
+    metavar="SQL",
+    callback=_predicate,
+    help="Only rows for which this predicate holds, over the columns that `query` shows.",
 )
 
 
@@ -38,6 +48,7 @@ def quarantine() -> None:
     \b
     headwater quarantine list
     headwater quarantine show orders --where "list_contains(rules, 'quantity:range')"
+    headwater quarantine show external_inventory --where "reason LIKE 'quantity is%'"
     headwater quarantine replay orders
     headwater quarantine discard orders --where "raw->>'order_id' = 'O8'" --why "a test order"
     """
@@ -73,7 +84,9 @@ def list_(session: Session, table: str | None, at: datetime | None, as_json: boo
     click.echo("\n".join(aligned(header, rows, right=range(2, 6))))
     waiting, overdue = (sum(getattr(each.all, name) for each in found) for name in ("waiting", "overdue"))
     click.echo(f"{waiting:,} rows wait{f', {overdue:,} of them overdue' if overdue else ''}")
-    click.echo(f"to see them: {session.command} quarantine show{session.options} {_bare(found[0].table)}")
+    if waiting:
+        most = max(found, key=lambda each: each.all.waiting)
+        click.echo(f"to see them: {session.command} quarantine show{session.options} {_bare(most.table)}")
 
 
 @quarantine.command(short_help="Show refused rows: why, what the source told, and their history.")
@@ -84,7 +97,7 @@ def list_(session: Session, table: str | None, at: datetime | None, as_json: boo
 @common_options
 @click.pass_obj
 def show(session: Session, table: str, where: str | None, limit: int, as_json: bool) -> None:
-    """Show the refused rows of TABLE, oldest first: the rules they broke, the record, where it stands, its history.
+    """Show the refused rows of TABLE, newest first: the rules they broke, the record, where it stands, its history.
 
     Personal values are hidden unless `masking.rules` of the config file says `none` for their classification; the
     table itself holds them as the source told them.
@@ -152,6 +165,7 @@ def discard(session: Session, table: str, where: str | None, why: str, yes: bool
 
     They stay where they are and count as quarantined, but no run and no replay tries them again. There is no way back.
     """
+    from headwater.observe.tabular import counted
     from headwater.run.discard import discard as discarded
     from headwater.run.refused import waiting
     from headwater.run.refused_rows import place, read
@@ -166,9 +180,9 @@ def discard(session: Session, table: str, where: str | None, why: str, yes: bool
         )
         return
     if not yes:
-        click.confirm(f"{count:,} rows of {name} are never tried again; discard them?", abort=True, err=True)
+        confirm(f"{count:,} rows of {name} are never tried again; discard them?")
     done = discarded(session.settings, contract, where, why, waiting=say_waiting)
-    click.echo(f"{name}: {done.rows:,} rows discarded by {done.by}: {why}")
+    click.echo(f"{name}: {counted(done.rows, 'row')} discarded by {done.by}: {why}")
 
 
 def refusals(session: Session, contracts: "list[Contract]", at: datetime) -> "list[Refusals]":
@@ -230,6 +244,8 @@ def _lines(row: "Shown") -> list[str]:
 
 def _outcome(session: Session, contract: "Contract", done: "Replayed") -> list[str]:
     """What became of the rows, in words, and what to type next."""
+    from headwater.observe.refusal import Refusal
+    from headwater.observe.refusal import lines as refusal_lines
     from headwater.run.refused_rows import place
 
     terms, report, name = done.report.terms, done.report, place(contract)
@@ -249,7 +265,8 @@ def _outcome(session: Session, contract: "Contract", done: "Replayed") -> list[s
     ends = " + ".join(f"{terms[end]:,} {end}" for end in ("accepted", "deleted", "superseded", "quarantined"))
     lines.append(f"{contract.table}: {brought} = {ends}")
     if report.outcome == "gate failed":
-        return [*lines, f"the gate refused it, and nothing was published: {report.reason}", f"what waits: {show}"]
+        refusal = Refusal(contract.layer, contract.name, done.run_id, report.checks, report.below)
+        return [*lines, *refusal_lines(refusal, session.advice)]
     if terms["quarantined"]:
         lines.append(f"what is refused still, and why: {show}")
-    return [*lines, onward]
+    return [*lines, onward] if report.outcome == "committed" else lines

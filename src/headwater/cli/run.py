@@ -58,7 +58,8 @@ def run(session: Session, select: str | None, at: datetime | None, remask: bool,
 
     from headwater.observe.summary import Afterwards, document, summary
 
-    afterwards = Afterwards(session.command, session.options, running)
+    advice = session.advice
+    afterwards = Afterwards(advice.command, advice.options, advice.limits, running)
     if as_json:
         click.echo(json.dumps(document(report, afterwards), indent=2, default=str))
     else:

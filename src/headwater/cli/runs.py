@@ -97,7 +97,7 @@ def _run_document(run: "LedgerRun") -> dict[str, Any]:
 
 
 def _lines(session: Session, run: "LedgerRun", done: "list[Step]") -> list[str]:
-    from headwater.observe.summary import Afterwards, drifted, refusals
+    from headwater.observe.summary import drifted, refusals
     from headwater.observe.tabular import instant, size
 
     took = "" if run.seconds is None else f", took {run.seconds:.1f} s"
@@ -108,11 +108,11 @@ def _lines(session: Session, run: "LedgerRun", done: "list[Step]") -> list[str]:
         if tables := [step for step in done if step.layer == layer]:
             lines += [*_layer(layer, tables), ""]
     unfinished = [name for name in run.tables if name not in {step.table for step in done}]
-    if unfinished and run.exit_code is None:
+    if unfinished and run.state in ("interrupted", "running", "running or interrupted"):
         lines.append(f"not finished: {', '.join(unfinished)}")
     lines += [f"{step.layer}.{step.table} {step.outcome}: {step.reason}" for step in done if step.reason]
     lines += _failed_checks(done)
-    if refused := refusals(done, run.run_id, Afterwards(session.command, session.options)):
+    if refused := refusals(done, run.run_id, session.advice):
         lines += ["", *refused, ""]
     if changed := drifted(done):
         lines += [*([] if lines[-1] == "" else [""]), *changed, ""]

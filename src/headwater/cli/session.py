@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from headwater.config import Settings
     from headwater.contracts import Contracts
+    from headwater.observe.refusal import Advice
 
 DEFAULT_CONFIG = Path("config/local.yaml")
 _LOGS_KEPT = 50
@@ -85,6 +86,18 @@ class Session:
         """What a later command must be given to mean the same project; empty for the default."""
         return "" if self.config == DEFAULT_CONFIG else f" --config {shlex.quote(str(self.config))}"
 
+    @property
+    def advice(self) -> "Advice":
+        """What commands advise with."""
+        from headwater.observe.refusal import Advice
+
+        return Advice(self.command, self.options, nearby(self.settings.dq))
+
+
+def nearby(path: Path) -> str:
+    """A path as it is shortest from here."""
+    return str(path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path)
+
 
 def _command(script: Path, prefix: Path) -> str:
     """A name found outside this environment's own `bin` is found in every shell; inside it, only where it is active."""
@@ -106,14 +119,36 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def why_option(kept: str) -> Callable[[_Function], _Function]:
-    """`--why`, which must be given and not be blank; `kept` is what becomes of the reason."""
+    """`--why`, which must be given, not be blank and name no contact; `kept` is what becomes of the reason."""
     return click.option("--why", required=True, callback=_reason, help=f"The reason, {kept}.")
 
 
 def _reason(_context: click.Context, _parameter: click.Parameter, why: str) -> str:
     if not why.strip():
         raise click.BadParameter("it is empty; say why, for whoever comes upon it later")
+    from headwater.masking.embedded import without_contacts_in
+
+    if without_contacts_in(why) != why:
+        raise click.BadParameter("it is kept, and read by many: say it without an e-mail address or phone number")
     return why.strip()
+
+
+def confirm(question: str) -> None:
+    """Go on only with a yes.
+
+    Raises:
+        UsageError: nobody is there to answer.
+        Exit: the answer is no.
+    """
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("nobody answered, and nothing was done; --yes does it without asking") from None
+    if not agreed:
+        click.echo("nothing was done", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def say_waiting(holder: object) -> None:
@@ -122,7 +157,7 @@ def say_waiting(holder: object) -> None:
 
 
 def known_table(session: Session, table: str) -> str:
-    """The bare name of a table that is named with or without its layer.
+    """The bare name of a table that is named with or without its layer, or as what it refused.
 
     Raises:
         ConfigurationError: no contract describes it.
@@ -130,6 +165,7 @@ def known_table(session: Session, table: str) -> str:
     from headwater.errors import ConfigurationError
 
     names = {name: name for name in session.contracts} | {each.table: each.name for each in session.contracts.values()}
+    table = table.removeprefix("quarantine.").removeprefix("rejects.")
     if table not in names:
         raise ConfigurationError(f"no contract describes a table {table}{nearest(table, sorted(names))}")
     return names[table]

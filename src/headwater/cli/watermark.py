@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headwater.cli.lake import lake_clock
-from headwater.cli.session import Session, common_options, nearest, say_waiting, why_option
+from headwater.cli.session import Session, common_options, confirm, nearest, say_waiting, why_option
 from headwater.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def _move(session: Session, contract: "Contract", to: "Position", why: str, yes:
     for line in consequences(before.position, to) if before else ():
         click.echo(line, err=True)
     if not yes:
-        question = f"{contract.name} counts as read until {said}; set it to {_place(to)}?"
-        click.confirm(question, abort=True, err=True)
+        confirm(f"{contract.name} counts as read until {said}; set it to {_place(to)}?")
     moved = move(session.settings, contract, to, why, waiting=say_waiting)
     click.echo(f"{contract.name}: read until {said} before, {_place(moved.position)} now (version {moved.version})")
     click.echo(f"the next run reads from there: {session.command} run{session.options} --select {contract.name}")

@@ -46,7 +46,7 @@ class LedgerRun:
     def state(self) -> str:
         """How it ended: ok, error, gate failed, interrupted; or `running`, or `running or interrupted`."""
         if self.exit_code is not None:
-            return {0: "ok", 2: "gate failed"}.get(self.exit_code, "error")
+            return {0: "ok", 2: "gate failed", 130: "interrupted"}.get(self.exit_code, "error")
         if self.holder is None or not self.alone:
             return "running or interrupted"
         return "interrupted" if self.holder.is_gone() else "running"

@@ -16,6 +16,12 @@ from headwater.errors import HeadwaterError
 from headwater.object_store import Place
 from headwater.observe.lake import LakeTable, lake_tables, open_all, row_count
 
+_OF_NAMES = (
+    *(duckdb.ParserException, duckdb.SyntaxException, duckdb.BinderException, duckdb.CatalogException),
+    *(duckdb.PermissionException, duckdb.NotImplementedException, duckdb.DependencyException),
+)
+"""Errors about what was written, not about what the rows hold."""
+
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
@@ -91,14 +97,14 @@ class LakeQuery:
         try:
             yield
         except duckdb.Error as error:
-            raise QueryRefused(self._explanation(str(error), sql)) from error
+            raise QueryRefused(self._explanation(error, sql)) from error
 
-    def _explanation(self, message: str, sql: str) -> str:
+    def _explanation(self, error: duckdb.Error, sql: str) -> str:
         """DuckDB's complaint in one sentence, with the nearest name that the lake has."""
-        if missing := re.search(r"Table with name \"?([\w.]+)\"? does not exist", message):
+        if missing := re.search(r"Table with name \"?([\w.]+)\"? does not exist", str(error)):
             qualified = re.search(rf"[\w]+\.{re.escape(missing[1])}\b", sql)
             return self._no_table(qualified[0] if qualified else missing[1])
-        return _explained(message)
+        return _explained(error)
 
     def _no_table(self, wanted: str) -> str:
         for table in self._tables:
@@ -124,7 +130,7 @@ def holds(rows: pa.Table, where: str) -> pa.Array:
         try:
             found = connection.view("refused").filter(where).select("_number").to_arrow_table()
         except duckdb.Error as error:
-            raise QueryRefused(f"--where {where}: {_explained(str(error))}") from error
+            raise QueryRefused(f"--where {where}: {_explained(error)}") from error
     return pc.is_in(numbered["_number"], found["_number"].combine_chunks()).combine_chunks()
 
 
@@ -134,8 +140,15 @@ def _lock(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _explained(message: str) -> str:
-    """DuckDB's complaint in one sentence, with the nearest name of a column."""
+def _explained(error: duckdb.Error) -> str:
+    """DuckDB's complaint in one sentence, with the nearest name of a column; what it says of values is not told."""
+    if not isinstance(error, _OF_NAMES):
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Exception")).lower()
+        return (
+            f"{kind} error over the rows (not shown: it may hold their values); try_cast(... AS ...) is null where a value "
+            "does not fit"
+        )
+    message = str(error)
     first = message.split("\n\nLINE", maxsplit=1)[0].split("\n")
     if column := re.search(r'column "([^"]+)" not found', message):
         candidates = re.findall(r'"([^"]+)"', next((line for line in first if "andidate" in line), ""))

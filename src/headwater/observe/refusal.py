@@ -33,11 +33,26 @@ class Refusal:
         ]
 
 
-def lines(refusal: Refusal, command: str, options: str) -> list[str]:
-    """The lines about one table; `command` is how Headwater is called, with the `options` that every command needs."""
+@dataclass(frozen=True)
+class Advice:
+    """What it takes to advise somebody.
+
+    Attributes:
+        command: how Headwater is called in a fresh shell, in the project folder.
+        options: what every later command needs too, such as ` --config …`; empty for the defaults.
+        limits: the file that holds the gate's limits.
+    """
+
+    command: str
+    options: str = ""
+    limits: str = "config/dq.yaml"
+
+
+def lines(refusal: Refusal, advice: Advice) -> list[str]:
+    """The lines about one table."""
     what = "was not published, and stays as it was" if refusal.batch else "stands, and is not good enough any more"
     stale = ("stale now", ", ".join(refusal.below) or "nothing else")
-    now = _pairs([stale, *_commands(refusal, command=command, options=options)])
+    now = _pairs([stale, *_commands(refusal, advice)])
     return [f"{refusal.layer}.{refusal.table} {what}:", *broken_lines(refusal), *now]
 
 
@@ -68,12 +83,12 @@ def _broken(check: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "records", "; ".join(records)
 
 
-def _commands(refusal: Refusal, command: str, options: str) -> Iterator[tuple[str, str]]:
+def _commands(refusal: Refusal, advice: Advice) -> Iterator[tuple[str, str]]:
     """What to type now."""
-    name = refusal.table
+    name, command, options = refusal.table, advice.command, advice.options
     yield from (("look", f"{command} quarantine show{options} {what}") for what in _refused(refusal))
     yield "look", f"{command} quality{options} {name} --run {refusal.run_id}"
-    yield "mend", f"correct it at the source, or the limit in config/dq.yaml; then: {command} run{options}"
+    yield "mend", f"correct it at the source, or the limit in {advice.limits}; then: {command} run{options}"
     if refusal.batch:
         yield from (
             (

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.observe.refusal import Refusal
+from headwater.observe.refusal import Advice, Refusal
 from headwater.observe.refusal import lines as refusal_lines
 from headwater.observe.tabular import aligned, instant, size
 from headwater.run.report import RunReport, TableReport
@@ -24,17 +24,9 @@ _WRONG = ("failed", "gate failed", "skipped", "stale")
 
 
 @dataclass(frozen=True)
-class Afterwards:
-    """What stands when the run is over.
+class Afterwards(Advice):
+    """What stands when the run is over; `running` is what still runs, in words, empty for nothing."""
 
-    Attributes:
-        command: how Headwater is called in a fresh shell, in the project folder.
-        options: what every later command needs too, such as ` --config …`; empty for the defaults.
-        running: what still runs, in words; empty for nothing.
-    """
-
-    command: str
-    options: str = ""
     running: str = ""
 
     def query(self, sql: str) -> str:
@@ -118,14 +110,14 @@ def _wrong(report: RunReport) -> list[str]:
     ]
 
 
-def refusals(tables: "Iterable[TableReport | Step]", run_id: str, afterwards: Afterwards) -> list[str]:
+def refusals(tables: "Iterable[TableReport | Step]", run_id: str, advice: Advice) -> list[str]:
     """What the gate refused, for whoever has to mend it."""
     blocks: list[str] = []
     for table in tables:
         if table.outcome == "gate failed":
             batch = table.version is None
             refusal = Refusal(table.layer, table.table, run_id, table.checks, table.below, batch)
-            blocks += [*([""] if blocks else []), *refusal_lines(refusal, afterwards.command, afterwards.options)]
+            blocks += [*([""] if blocks else []), *refusal_lines(refusal, advice)]
     return blocks
 
 

@@ -127,7 +127,7 @@ class Verdict:
         """
         if not self.success:
             raise GateFailed(
-                f"{self.table} keeps its version: {self.why}. Mend the source, or the limit in config/dq.yaml, and run again"
+                f"{self.table} keeps its version: {self.why}. Mend the source, or the limit, and run again"
             )
 
 

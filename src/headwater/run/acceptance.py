@@ -28,7 +28,8 @@ from headwater.state import Waiting
 class Refused:
     """A check that failed and the batch that it kept back.
 
-    `below` are the tables that wait for it; `accepted` says who accepted it before, if anybody did.
+    `below` are the tables that wait for it; `accepted` says who accepted it before, if anybody did; `others` are the
+    rules that keep the batch back too.
     """
 
     contract: Contract
@@ -38,6 +39,7 @@ class Refused:
     inputs: Mapping[str, int]
     below: tuple[str, ...]
     accepted: Acceptance | None = None
+    others: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -72,8 +74,15 @@ def refused(context: Context, contract: Contract, run_id: str, rule: str) -> Ref
     )
     _see_that_it_waits(context, found)
     known = {each.rule: each for each in acceptances(context, contract, found.target_version)}
-    same = rule in known and known[rule].inputs == found.inputs and known[rule].observed == check["observed"]
-    return replace(found, accepted=known[rule].acceptance) if same else found
+
+    def acceptance(name: str) -> Acceptance | None:
+        it = known.get(name)
+        same = it is not None and it.inputs == found.inputs and it.observed == checks[name]["observed"]
+        return it.acceptance if it is not None and same else None
+
+    failed = [name for name, row in checks.items() if not row["success"] and row["severity"] == "critical"]
+    others = tuple(name for name in failed if name != rule and acceptance(name) is None)
+    return replace(found, accepted=acceptance(rule), others=others)
 
 
 def accept(context: Context, found: Refused, why: str, waiting: Waiting) -> Acceptance:

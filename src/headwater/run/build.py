@@ -164,11 +164,20 @@ class Build:
         accepted = staged.where(end="accepted")
         for end in ("superseded", "deleted", "quarantined"):
             engine.discard(self._table, staged.where(end=end))
+        if self.replay is not None and head is not None and not self._moves(head, terms):
+            engine.discard(self._table, accepted)
+            return TableReport(self.contract.name, "silver", "unchanged", terms, version=head.version)
         self._unjudged = bool(quarantine.held_back) and self._is_behind(head)
         report = self._publish(head, txn, accepted, self._candidate(accepted), batch, terms)
         if report.outcome == "gate failed":
             quarantine.take_back()
         return report
+
+    def _moves(self, head: Head, terms: Mapping[str, int]) -> bool:
+        """Whether the table would be another one: where no input moved and every row tried again is refused, it is not."""
+        ended = terms["new"] or terms["accepted"] or terms["deleted"] or terms["superseded"]
+        stands = head.metadata.get("counts", {}).get("rows") == terms["rows"]
+        return bool(ended) or not stands or head.inputs != self._inputs
 
     def _is_behind(self, head: Head | None) -> bool:
         """Whether the table as it stands has not judged all rows by the inputs of now."""

@@ -16,6 +16,7 @@ from headwater.quality.gate import Gate
 from headwater.quality.limits import Limits
 from headwater.run.events import Event, Observer, RaceLost, Waiting
 from headwater.run.mirror import Mirror
+from headwater.run.plan import everything_below
 from headwater.run.sources import Sources
 from headwater.state import Holder, Leases
 from headwater.transform.table import TableFunction
@@ -70,6 +71,10 @@ class Context:
             TableIsHeld: somebody else held it for too long.
         """
         return self.leases.held(table, waiting=lambda holder: self.emit(Waiting(table, str(holder))))
+
+    def below(self, name: str) -> tuple[str, ...]:
+        """All that is made of a table or refers to it, by their full names."""
+        return tuple(self.contracts[each].table for each in everything_below(name, self.contracts, self.functions))
 
     def planned_again(self, table: str, attempt: Callable[[], _Done]) -> _Done:
         """What an attempt to move a table comes to; where another writer was first, what is left is looked at again.

@@ -20,7 +20,7 @@ from headwater.run.cpu import CpuShares
 from headwater.run.entry import Entry, peak_rss_bytes
 from headwater.run.events import Observer, RunFinished, RunStarted, TableFinished, TableStarted
 from headwater.run.opened import opened
-from headwater.run.plan import Plan, everything_below, planned
+from headwater.run.plan import Plan, planned
 from headwater.run.report import Outcome, RunReport, TableReport
 from headwater.run.tables import lake_table
 
@@ -110,8 +110,7 @@ class _Steps:
             reason = disk_is_full(error, lake.drafts) or lake.refusal(error) or unexpected(error)
             report = TableReport(name, contract.layer, "failed", reason=reason)
         if report.outcome == "gate failed":
-            below = everything_below(name, self._context.contracts, self._context.functions)
-            report = replace(report, below=tuple(self._context.contracts[each].table for each in below))
+            report = replace(report, below=self._context.below(name))
         if report.outcome in ("committed", "unchanged") and (sources := self._silent_above(name)):
             report = replace(report, outcome="stale", reason=f"built without what {', '.join(sources)} has by now")
         return report

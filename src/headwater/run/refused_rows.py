@@ -147,14 +147,14 @@ def _counted(contract: Contract, rows: pa.Table, overdue: datetime) -> Refusals:
 def shown(
     settings: Settings, contract: Contract, contracts: Contracts, where: str | None, most: int
 ) -> tuple[int, list[Shown]]:
-    """How many refused rows of a table there are for which a predicate holds, and the first of them.
+    """How many refused rows of a table there are for which a predicate holds, and the newest of them.
 
     Raises:
         QueryRefused: `where` is no predicate over the refused rows.
     """
     rows = read(settings, contract)
     rows = rows.filter(refused.meant(rows, where))
-    order = [("refused_at", "ascending")] if contract.layer == "silver" else [("_ingest_ts", "ascending")]
+    order = [("refused_at", "descending")] if contract.layer == "silver" else [("_ingest_ts", "descending")]
     first = rows.sort_by([*order, ("_row_id", "ascending")]).slice(0, most)
     hiding = {each.name: Hiding(each, contract, settings) for each in contracts.values()}
     return rows.num_rows, [_shown(row, contract, hiding) for row in first.to_pylist()]

@@ -22,6 +22,9 @@ from headwater.run.rejects import landed
 from headwater.run.report import TableReport
 from headwater.run.tables import lake_table
 
+INTERRUPTED = 130
+"""The exit code of what somebody ended."""
+
 
 @dataclass(frozen=True)
 class Replayed:
@@ -59,10 +62,14 @@ def replay(
         entry, code = Entry(context, (table,), replay=True), 1
         try:
             moved = context.planned_again(table, lambda: _attempt(context, contract, where))
-            report = replace(moved, seconds=entry.seconds)
+            below = context.below(table) if moved.outcome == "gate failed" else ()
+            report = replace(moved, seconds=entry.seconds, below=below)
             entry.step(report)
             done = Replayed(context.run_id, report)
             code = done.exit_code
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+            raise
         finally:
             entry.ended(code)
         context.emit(TableFinished(report))
@@ -72,7 +79,12 @@ def replay(
 def _attempt(context: Context, contract: Contract, where: str | None) -> TableReport:
     with context.lease(contract.name):
         if context.engine.head(lake_table(contract)) is None:
-            raise LakeError(f"{contract.table} has never landed; run it first: headwater run")
+            raise LakeError(
+                f"{contract.table} has no version that its refused rows could join. A run makes the first; if the gate "
+                f"refuses that, this says why and what to do: headwater quality {contract.name}"
+                if contract.layer == "silver"
+                else f"{contract.table} has never landed; run it first: headwater run"
+            )
         if contract.layer == "bronze":
             return landed(context, contract, where)
         return Build(context, context.functions[contract.name], contract, Replay(where)).run()
