@@ -191,8 +191,8 @@ QUALITY = [
         ("no-tie-break-by-landing", '"_ingest_ts", "_run_id", "_row_id", "_input"]', '"_row_id", "_input"]', "orders"),
         (
             "smaller-row-id",
-            "F.col(name).desc_nulls_last() for name in _order_columns(contract)",
-            'F.col(name).asc() if name == "_row_id" else F.col(name).desc_nulls_last() for name in _order_columns(contract)',
+            "F.col(name).desc_nulls_last() for name in columns",
+            'F.col(name).asc() if name == "_row_id" else F.col(name).desc_nulls_last() for name in columns',
             "order_events",
         ),
         (
