@@ -4,17 +4,18 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROW_ID = "_row_id"
 
-_MEMORY_LIMIT = "128MB"
+_SPARING: Final[dict[str, Any]] = {"memory_limit": "128MB", "preserve_insertion_order": False}
 _HASHED = 1 << 22
 """The hashes of up to so many identities of a file are held in memory (32 MB); more of them are grouped on disk."""
 _LOOKED_AT = 8_192
@@ -129,7 +130,8 @@ def _leave_out_repeated(path: Path, held: pa.RecordBatchReader | None) -> int:
     """Rewrite a file without repeated rows, if it has any, and say how many there were."""
     spill, slim = path.with_suffix(".spill"), path.with_suffix(".once.parquet")
     try:
-        with duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": str(spill)}) as connection:
+        with duckdb.connect(config=_SPARING | {"temp_directory": str(spill)}) as connection:
+            connection.execute("SET enable_progress_bar = false")  # it would stand amid what a command prints
             # Paths are quoted.
             source = f"read_parquet({_quoted(str(path))}, file_row_number = true)"
             known = ""
@@ -141,19 +143,37 @@ def _leave_out_repeated(path: Path, held: pa.RecordBatchReader | None) -> int:
             first = f"file_row_number = min(file_row_number) OVER (PARTITION BY {ROW_ID})"
             kept = f"SELECT file_row_number FROM {source} {known} QUALIFY {first}"  # noqa: S608
             connection.execute(f"CREATE TEMP TABLE kept AS {kept}")
-            [[total, fresh]] = connection.execute(
-                f"SELECT (SELECT count(*) FROM {source}), (SELECT count(*) FROM kept)"  # noqa: S608
-            ).fetchall()
-            if 0 < fresh < total:
-                connection.execute(
-                    f"COPY (SELECT * EXCLUDE (file_row_number) FROM {source} WHERE file_row_number IN (FROM kept)"  # noqa: S608
-                    f" ORDER BY file_row_number) TO {_quoted(str(slim))} (FORMAT parquet, COMPRESSION zstd)"
-                )
-                slim.replace(path)
-            return int(total - fresh)
+            left_out = connection.sql(
+                f"SELECT file_row_number FROM {source} ANTI JOIN kept USING (file_row_number) ORDER BY file_row_number"  # noqa: S608
+            ).to_arrow_table()
+        numbers = left_out["file_row_number"].to_numpy()
+        with pq.ParquetFile(path) as file:
+            if 0 < numbers.size < file.metadata.num_rows:
+                _copy_without(file, slim, numbers)
+        if slim.exists():
+            slim.replace(path)
+        return int(numbers.size)
     finally:
         slim.unlink(missing_ok=True)
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def _copy_without(file: pq.ParquetFile, to: Path, numbers: npt.NDArray[np.int64]) -> None:
+    """Copy a file, a few rows at a time, without those of the given numbers, which are in order and not all."""
+    writer: pq.ParquetWriter | None = None
+    begin = 0
+    for batch in file.iter_batches():
+        here = numbers[slice(*np.searchsorted(numbers, (begin, begin + batch.num_rows)))] - begin
+        begin += batch.num_rows
+        keep = np.ones(batch.num_rows, np.bool_)
+        keep[here] = False
+        if not keep.any():
+            continue
+        kept = batch.filter(pa.array(keep))
+        writer = writer or _writer(to, kept)
+        writer.write_batch(kept)
+    if writer is not None:
+        writer.close()
 
 
 def _all_differ(connection: duckdb.DuckDBPyConnection, source: str) -> bool:

@@ -49,7 +49,7 @@ class LakeQuery:
         self._tables = lake_tables(lake, contracts)
         self._handles = open_all(self._tables)
         self._connection = duckdb.connect()
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         for number, (table, handle) in enumerate(self._handles.items()):
             self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.schema}")
             # Read without Python: a scan that a LIMIT left behind would call into an interpreter that is gone by then.

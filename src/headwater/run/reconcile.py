@@ -119,7 +119,7 @@ class _Comparison:
         self._context, self._contract, self._keys, self._since, self._folder = context, contract, keys, since, folder
         self._columns = (*contract.key, str(contract.cursor))
         self._sql = duckdb.connect(config={"memory_limit": _MEMORY_LIMIT, "temp_directory": str(folder / "spill")})
-        self._sql.execute("SET TimeZone = 'UTC'")
+        self._sql.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
 
     def made(self) -> Reconciliation:
         head = self._context.engine.head(lake_table(self._contract))
