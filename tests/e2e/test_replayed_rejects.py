@@ -127,7 +127,7 @@ def test_where_chooses_among_rejects_and_what_is_discarded_is_not_tried(lake):
     given_up = quarantine(
         lake, "discard", "external_inventory", "--where", "reason LIKE '%fields%'", "--why", "cut", "-y"
     )
-    assert "1 rows discarded" in given_up.stdout
+    assert "1 row discarded" in given_up.stdout
     assert replayed(lake, "external_inventory")["asked"] == 2
     [found] = json.loads(quarantine(lake, "list", "external_inventory", "--json", *AT).stdout)
     assert (found["waiting"], found["discarded"], found["landed"]) == (1, 1, 2)

@@ -155,7 +155,7 @@ def test_a_full_disk_is_named_and_nothing_but_room_was_missing(sources, tmp_path
     refusals = 0
     with small_disk(tmp_path / "small", "200k"):
         lake = Lake.beside(sources, tmp_path / "small" / "lake")
-        for size in range(200, 6_000, 200):
+        for size in range(200, 8_000, 400):
             enlarge(tmp_path / "small", f"{size}k")
             made = typed(lake, "run", *AT)
             if made.returncode == 0:

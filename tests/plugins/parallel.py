@@ -4,16 +4,24 @@ import pytest
 
 _LONGEST = (
     "test_docs.py",
-    "test_completejourney.py",
-    "test_generated.py",
-    "test_kills.py",
-    "test_races.py",
     "test_forget.py",
-    "test_cursor_mutants.py",
-    "test_verdicts.py",
+    "test_completejourney.py",
     "test_quarantine.py",
-    "test_gate_closes.py",
     "test_wrong_input.py",
+    "test_lake_on_s3.py",
+    "test_gate_closes.py",
+    "test_kills.py",
+    "test_generated.py",
+    "test_races.py",
+    "test_model_of_salesforce.py",
+    "test_verdicts.py",
+    "test_night_watch.py",
+    "test_model_of_redshift.py",
+    "test_replayed_rejects.py",
+    "test_cursor_mutants.py",
+    "test_contract_commands.py",
+    "test_model_of_snowflake.py",
+    "test_sleepers.py",
 )
 
 

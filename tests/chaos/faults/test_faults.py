@@ -67,12 +67,18 @@ def undisturbed(bench: Bench, source: Source) -> Landed:
 
 
 def whole(bench: Bench, source: Source) -> tuple[Landed, int]:
-    """What the source's landing leaves without any fault, and how many bytes of answers that takes."""
+    """What the source's landing leaves without any fault, and how many bytes of answers that takes.
+
+    A client that finds a busy machine slow asks again by itself, and then there are more: the fewer of two landings count.
+    """
     if source.name not in bench.undisturbed:
-        lake = bench.lake(source, source.tcp.port)
-        source.tcp.arm(None, 0, Deliveries())
-        assert bench.land(lake, source).error is None
-        bench.undisturbed[source.name] = landed(lake, source), source.tcp.forwarded
+        sizes = []
+        for _ in range(2):
+            lake = bench.lake(source, source.tcp.port)
+            source.tcp.arm(None, 0, Deliveries())
+            assert bench.land(lake, source).error is None
+            sizes.append(source.tcp.forwarded)
+        bench.undisturbed[source.name] = landed(lake, source), min(sizes)
     return bench.undisturbed[source.name]
 
 
