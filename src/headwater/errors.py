@@ -22,6 +22,9 @@ import errno
 import traceback
 from pathlib import Path
 
+EXIT_INTERRUPTED = 130
+"""How a command that somebody ended exits, and what the ledger keeps of it."""
+
 
 class HeadwaterError(Exception):
     """The root: anything below it is shown to people as its message alone."""

@@ -1,6 +1,5 @@
 """Whatever breaks the gate closes it: nothing is published, what is wrong is named, and mended it opens again."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.e2e.tiny import T1, VERSIONS, Lake, customer, merged, write_tiny
+from tests.e2e.tiny import T1, VERSIONS, Lake, clean_environment, customer, merged, write_tiny
 from tests.versions import T0
 
 from headwater import sandbox
@@ -101,11 +100,10 @@ def published(sources: Status, tmp_path_factory: pytest.TempPathFactory) -> Lake
 
 
 def run(lake: Lake, at: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
     return subprocess.run(
         [HEADWATER, "run", "--config", lake.config, "--select", SELECT, "--at", at],
         cwd=lake.folder,
-        env=clean | {"PYTHONPATH": str(lake.folder / "first")},
+        env=clean_environment(PYTHONPATH=str(lake.folder / "first")),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

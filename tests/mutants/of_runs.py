@@ -80,11 +80,11 @@ LANDING = [
     ),
     *of_file(
         "engine/landing.py",
-        ("repeated-in-a-read", "{known} QUALIFY {first}", "{known}", "snowflake_orders"),
+        ("repeated-in-a-read", "WHERE number <> first {known}", "WHERE number < first {known}", "snowflake_orders"),
         (
             "held-rows-land-again",
-            "{ROW_ID} NOT IN (SELECT {ROW_ID} FROM held)",
-            "{ROW_ID} IS NOT NULL",
+            "{ROW_ID} IN (SELECT {ROW_ID} FROM held)",
+            "{ROW_ID} IS NULL",
             "fx_vendor_rates",
         ),
     ),

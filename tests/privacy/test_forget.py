@@ -207,6 +207,7 @@ def killed(lake: Lake, instant: Instant) -> None:
     assert made.returncode == -signal.SIGKILL, made.stdout + made.stderr
 
 
+@pytest.mark.usefixtures("built")  # the sources have come to the second instant, and tell the address of both
 def test_a_masked_lake_forgets_hashes_and_tokens_and_keeps_those_of_others(sources: Status, tmp_path: Path) -> None:
     secret = tmp_path / "masking.json"
     secret.write_text(json.dumps({"key": "a-key-of-at-least-thirty-two-characters"}), encoding="utf-8")
@@ -229,6 +230,7 @@ def test_a_masked_lake_forgets_hashes_and_tokens_and_keeps_those_of_others(sourc
     assert all(tokens[value] == token for value, token in left.items())
 
 
+@pytest.mark.usefixtures("built")
 def test_a_lake_on_s3_forgets_too(sources: Status, tmp_path: Path) -> None:
     with served("lake-that-forgets") as aws:
         lake = Lake.beside(sources, tmp_path / "there", elsewhere=Place("s3://lake-that-forgets/a/lake", aws))

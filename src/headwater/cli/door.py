@@ -28,11 +28,10 @@ from headwater.cli.sandbox import sandbox
 from headwater.cli.session import Session, common_options
 from headwater.cli.vacuum import vacuum
 from headwater.cli.watermark import watermark
-from headwater.errors import HeadwaterError, LakeError, disk_is_full, traced, unexpected
+from headwater.errors import EXIT_INTERRUPTED, HeadwaterError, LakeError, disk_is_full, traced, unexpected
 
 EXIT_ERROR = 1
 EXIT_USAGE = 64
-EXIT_INTERRUPTED = 130
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:

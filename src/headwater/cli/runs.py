@@ -9,7 +9,7 @@ import click
 
 from headwater.cli.lake import json_value
 from headwater.cli.session import Session, common_options
-from headwater.errors import ConfigurationError
+from headwater.errors import EXIT_INTERRUPTED, ConfigurationError
 
 if TYPE_CHECKING:
     from headwater.observe.ledger import LedgerRun, Step
@@ -108,7 +108,7 @@ def _lines(session: Session, run: "LedgerRun", done: "list[Step]") -> list[str]:
         if tables := [step for step in done if step.layer == layer]:
             lines += [*_layer(layer, tables), ""]
     unfinished = [name for name in run.tables if name not in {step.table for step in done}]
-    if unfinished and run.state in ("interrupted", "running", "running or interrupted"):
+    if unfinished and run.exit_code in (None, EXIT_INTERRUPTED):
         lines.append(f"not finished: {', '.join(unfinished)}")
     lines += [f"{step.layer}.{step.table} {step.outcome}: {step.reason}" for step in done if step.reason]
     lines += _failed_checks(done)

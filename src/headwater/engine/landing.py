@@ -139,18 +139,16 @@ def _leave_out_repeated(path: Path, held: pa.RecordBatchReader | None) -> int:
                 return 0
             if held is not None:
                 connection.register("held", held)
-                known = f"WHERE {ROW_ID} NOT IN (SELECT {ROW_ID} FROM held)"  # noqa: S608
-            first = f"file_row_number = min(file_row_number) OVER (PARTITION BY {ROW_ID})"
-            kept = f"SELECT file_row_number FROM {source} {known} QUALIFY {first}"  # noqa: S608
-            connection.execute(f"CREATE TEMP TABLE kept AS {kept}")
-            left_out = connection.sql(
-                f"SELECT file_row_number FROM {source} ANTI JOIN kept USING (file_row_number) ORDER BY file_row_number"  # noqa: S608
-            ).to_arrow_table()
-        numbers = left_out["file_row_number"].to_numpy()
+                known = f"OR {ROW_ID} IN (SELECT {ROW_ID} FROM held)"  # noqa: S608
+            first = f"min(file_row_number) OVER (PARTITION BY {ROW_ID})"
+            told = f"SELECT file_row_number AS number, {ROW_ID}, {first} AS first FROM {source}"  # noqa: S608
+            left_out = f"SELECT number FROM ({told}) WHERE number <> first {known} ORDER BY number"  # noqa: S608
+            numbers = connection.sql(left_out).to_arrow_table()["number"].to_numpy()
         with pq.ParquetFile(path) as file:
-            if 0 < numbers.size < file.metadata.num_rows:
+            some = 0 < numbers.size < file.metadata.num_rows
+            if some:
                 _copy_without(file, slim, numbers)
-        if slim.exists():
+        if some:
             slim.replace(path)
         return int(numbers.size)
     finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from headwater.errors import EXIT_INTERRUPTED
 from headwater.state import Holder, StateStore
 
 
@@ -46,7 +47,7 @@ class LedgerRun:
     def state(self) -> str:
         """How it ended: ok, error, gate failed, interrupted; or `running`, or `running or interrupted`."""
         if self.exit_code is not None:
-            return {0: "ok", 2: "gate failed", 130: "interrupted"}.get(self.exit_code, "error")
+            return {0: "ok", 2: "gate failed", EXIT_INTERRUPTED: "interrupted"}.get(self.exit_code, "error")
         if self.holder is None or not self.alone:
             return "running or interrupted"
         return "interrupted" if self.holder.is_gone() else "running"

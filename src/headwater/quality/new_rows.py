@@ -59,29 +59,31 @@ def is_compared(candidate: Candidate) -> str:
     return f"content & {parts - 1} = 0"
 
 
-def unusual(candidate: Candidate, rule: str) -> DataFrame | None:
-    """The new rows that a warning is about; None of one that is about all of them together."""
-    column, _, kind = rule.rpartition(":")
-    new = candidate.rows.where(are_new(candidate))
-    if kind == "missing":
-        return new.where(F.col(column).isNull())
-    if kind == "outliers":
-        return _outliers(new, candidate, column)
-    if rule == "near_duplicates" and (near := candidate.limits.near_duplicates) is not None:
-        hashed = new.withColumn("content", F.expr(content(candidate.contract, near))).where(is_compared(candidate))
-        alike = hashed.groupBy("content").agg(F.count(F.lit(1)).alias("_alike")).where("_alike > 1")
-        return hashed.join(alike, "content", "left_semi")
-    return None
+def missing(candidate: Candidate, column: str) -> DataFrame:
+    """The new rows without a value."""
+    return _new(candidate).where(F.col(column).isNull())
 
 
-def _outliers(new: DataFrame, candidate: Candidate, column: str) -> DataFrame:
-    """Those of the group that has most of them."""
+def near_duplicates(candidate: Candidate, near: NearDuplicates) -> DataFrame:
+    """The new rows that equal another one in what is compared."""
+    hashed = _new(candidate).withColumn("content", F.expr(content(candidate.contract, near)))
+    compared = hashed.where(is_compared(candidate))
+    alike = compared.groupBy("content").agg(F.count(F.lit(1)).alias("_alike")).where("_alike > 1")
+    return compared.join(alike, "content", "left_semi")
+
+
+def outliers(candidate: Candidate, column: str) -> DataFrame:
+    """The outliers among the new rows, of the group that has most of them."""
     how = candidate.limits.outliers[column]
     part = F.col(how.per).cast("string") if how.per else F.lit(None).cast("string")
-    binned = new.withColumn("_part", part).withColumn("_bin", F.expr(histogram.bin_of(column, number=True)))
+    binned = _new(candidate).withColumn("_part", part).withColumn("_bin", F.expr(histogram.bin_of(column, number=True)))
     counted = binned.where("_bin IS NOT NULL").groupBy("_part", "_bin").agg(F.count(F.lit(1)).alias("_rows")).toArrow()
     rows = zip(*(each.to_pylist() for each in counted.itercolumns()), strict=True)
     worst = histogram.most_outlying(histogram.outlying_groups(rows, how))
     return binned.where(
         F.col("_part").eqNullSafe(F.lit(worst.group).cast("string")) & F.col("_bin").isin([*worst.beyond])
     )
+
+
+def _new(candidate: Candidate) -> DataFrame:
+    return candidate.rows.where(are_new(candidate))

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from headwater.contracts import Contract
 from headwater.masking.embedded import without_contacts_in
 from headwater.masking.masks import EMBEDDED, REDACTED
+from headwater.quality import new_rows
 from headwater.quality.blocks import PRICED
-from headwater.quality.new_rows import unusual
 from headwater.quality.rules import values_broken
 from headwater.quality.shares import Sample
 from headwater.quality.verdict import Candidate
@@ -37,9 +37,12 @@ def breaking(candidate: Candidate, rule: str) -> DataFrame | None:
             return _orphans(candidate, column)
         case _ if rule == "unpriced":
             return _keys(rows.where(F.col(PRICED).isNull()), contract)
-        case "missing" | "outliers" | "near_duplicates":
-            found = unusual(candidate, rule)
-            return None if found is None else _keys(found, contract, *filter(None, [column]))
+        case "missing":
+            return _keys(new_rows.missing(candidate, column), contract, column)
+        case "outliers":
+            return _keys(new_rows.outliers(candidate, column), contract, column)
+        case "near_duplicates" if (near := candidate.limits.near_duplicates) is not None:
+            return _keys(new_rows.near_duplicates(candidate, near), contract)
         case _:
             broken = {each.name: condition for each, condition in values_broken(rows, contract).items()}
             return _keys(rows.where(broken[rule]), contract, column) if rule in broken else None

@@ -160,13 +160,13 @@ class Build:
         if tokenized := self.context.masking.tokenized(self.contract.name):
             tokens.keep(engine, rows, tokenized, self.context.run_id, self.contract.name)
         quarantine.leave(self._table, staged.where(end="quarantined"))
+        if self.replay is not None and head is not None and not self._moves(head, terms):
+            engine.discard(self._table, staged)
+            return TableReport(self.contract.name, "silver", "unchanged", terms, version=head.version)
         batch = self._batch(staged, head)
         accepted = staged.where(end="accepted")
         for end in ("superseded", "deleted", "quarantined"):
             engine.discard(self._table, staged.where(end=end))
-        if self.replay is not None and head is not None and not self._moves(head, terms):
-            engine.discard(self._table, accepted)
-            return TableReport(self.contract.name, "silver", "unchanged", terms, version=head.version)
         self._unjudged = bool(quarantine.held_back) and self._is_behind(head)
         report = self._publish(head, txn, accepted, self._candidate(accepted), batch, terms)
         if report.outcome == "gate failed":

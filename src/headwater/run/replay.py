@@ -10,7 +10,7 @@ from datetime import datetime
 
 from headwater.config import Settings
 from headwater.contracts import Contract
-from headwater.errors import LakeError
+from headwater.errors import EXIT_INTERRUPTED, LakeError
 from headwater.masking import load_masking
 from headwater.run.build import Build
 from headwater.run.context import Context
@@ -21,9 +21,6 @@ from headwater.run.quarantine import Replay
 from headwater.run.rejects import landed
 from headwater.run.report import TableReport
 from headwater.run.tables import lake_table
-
-INTERRUPTED = 130
-"""The exit code of what somebody ended."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def replay(
             done = Replayed(context.run_id, report)
             code = done.exit_code
         except KeyboardInterrupt:
-            code = INTERRUPTED
+            code = EXIT_INTERRUPTED
             raise
         finally:
             entry.ended(code)
