@@ -6,6 +6,7 @@ What a process imports, and how long it takes to begin, is tried by tests that s
 import functools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
-from tests.chaos.instant import preloaded
+from tests.chaos.instant import Instant, arm, preloaded
 from tests.e2e.tiny import clean_environment
 
 PATIENCE_S = 300
@@ -35,16 +36,23 @@ def prepare() -> None:
 
 
 def headwater(
-    *arguments: str, cwd: Path, patience_s: float = PATIENCE_S, **environment: str
+    *arguments: str,
+    cwd: Path,
+    patience_s: float = PATIENCE_S,
+    killed_at: tuple[Instant, Path] | None = None,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """The command line, as people call it: what it ends with, and all that it says."""
+    """The command line, as people call it: what it ends with, and all that it says.
+
+    With `killed_at` it is killed when a file of the lake in this folder comes to this instant.
+    """
     prepare()
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
         out.touch()
         err.touch()
         process = FORKED.Process(
-            target=_called, args=(arguments, cwd, clean_environment(**environment), out, err), daemon=True
+            target=_called, args=(arguments, cwd, clean_environment(**environment), out, err, killed_at), daemon=True
         )
         process.start()
         process.join(patience_s)
@@ -56,7 +64,14 @@ def headwater(
     return subprocess.CompletedProcess(arguments, process.exitcode, *said)
 
 
-def _called(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], out: Path, err: Path) -> None:
+def _called(
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    out: Path,
+    err: Path,
+    killed_at: tuple[Instant, Path] | None,
+) -> None:
     from headwater.cli.door import main
 
     for descriptor, file in ((1, out), (2, err)):
@@ -65,4 +80,6 @@ def _called(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str],
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [str(Path(sys.prefix) / "bin" / "headwater"), *arguments]
+    if killed_at:
+        arm(killed_at[0], str(killed_at[1]), signal.SIGKILL)
     main(arguments)

@@ -1,11 +1,8 @@
 """`headwater forget`: a person is nowhere any more, money is where it was, and whatever happens meanwhile does no harm."""
 
-import dataclasses
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -13,9 +10,10 @@ from typing import Any
 
 import pytest
 from tests.aws import served
-from tests.chaos.instant import Instant, preloaded
+from tests.chaos.instant import Instant
 from tests.e2e.runs import called
-from tests.e2e.tiny import PROJECT, T0, T1, Lake, clean_environment, record_id
+from tests.e2e.tiny import T0, T1, Lake, record_id
+from tests.forked import headwater
 from tests.privacy.people import COMPANION, EMAIL, FIRST, LAST, OLD_EMAIL, PERSON
 from tests.privacy.scanner import files_at, files_of, found_in
 
@@ -196,14 +194,8 @@ def test_a_forgetting_that_was_killed_half_way_is_gone_on_with(lake: Lake, insta
 
 
 def killed(lake: Lake, instant: Instant) -> None:
-    program = (
-        "import sys, signal; from tests.chaos.instant import Instant, arm; from headwater.cli.door import main; "
-        "arm(Instant(**eval(sys.argv[1])), sys.argv[2], signal.SIGKILL); main(sys.argv[3:])"
-    )
-    options = ["forget", "--key", "customers=C1", *WHY, "--config", str(lake.config)]
-    told = [sys.executable, "-c", program, repr(dataclasses.asdict(instant)), str(lake.folder / "lake"), *options]
-    with preloaded():
-        made = subprocess.run(told, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False)
+    options = ("forget", "--key", "customers=C1", *WHY, "--config", str(lake.config))
+    made = headwater(*options, cwd=lake.folder, killed_at=(instant, lake.folder / "lake"))
     assert made.returncode == -signal.SIGKILL, made.stdout + made.stderr
 
 

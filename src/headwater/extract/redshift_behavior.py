@@ -40,7 +40,7 @@ from headwater.extract.conform import BronzeShape
 
 if TYPE_CHECKING:
     from psycopg import Column as DBColumn
-    from psycopg import Connection, Error
+    from psycopg import Connection, Cursor, Error
     from psycopg.sql import Composed
 
 TABLES = {"redshift_behavior": "customer_behavior"}
@@ -49,6 +49,8 @@ TABLES = {"redshift_behavior": "customer_behavior"}
 _FETCH_ROWS = 2_000
 """So many rows are held as Python's values: more would not stay in the processor's cache, and take twice the time."""
 _BATCH_ROWS = 20_000
+_STILL_THERE_S = 60
+"""After so long without a word it is asked whether the line still stands: AWS forgets one that is silent for 350 s."""
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 _TYPES = {
@@ -88,6 +90,8 @@ class RedshiftExtractor(Extractor):
         self._place = f"{self._schema}.{self._table}"
         self._cursor_column = contract.cursor or ""
         self._shape = BronzeShape(self.source, self._place, contract, self.drift)
+        self._free: list[Connection[Any]] = []
+        """Logins that nobody uses now; two windows that are read at once have one each."""
 
     def check(self) -> str:
         with self._connection() as connection:
@@ -133,8 +137,8 @@ class RedshiftExtractor(Extractor):
             declared = {name: described[there] for name, there in found.items()}
             rows_of, bounds = _between(partition.start, partition.end)
             chosen = self._query(f"SELECT {{names}} {rows_of}", found[self._cursor_column], list(found.values()))
-            _as_told(connection)
             with connection.cursor() as cursor:
+                _as_told(cursor)
                 batches = _in_batches(_as_they_come(declared), cursor.stream(chosen, bounds, size=_FETCH_ROWS))
                 while (batch := self._answered(connection, lambda: next(batches, None))) is not None:
                     yield self._shape.cast(batch, reject, declared=declared)
@@ -203,12 +207,33 @@ class RedshiftExtractor(Extractor):
 
     @contextmanager
     def _connection(self) -> Iterator["Connection[Any]"]:
-        """Log in, and log out at the end; Redshift's errors become ours."""
+        """Log in, unless a login of before is free; after an error it is not used again. Their errors become ours."""
+        import psycopg
+
+        connection = self._free.pop() if self._free else self._connect()
+        unhurt = False
+        try:
+            yield connection
+            unhurt = True
+        except psycopg.Error as error:
+            raise self._told(error) from error
+        finally:
+            if unhurt:
+                self._free.append(connection)
+            else:
+                connection.close()
+                self.close()  # what ended this login may have ended the others
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
+
+    def _connect(self) -> "Connection[Any]":
         import psycopg
 
         settings = self._settings
         try:
-            connection = psycopg.connect(
+            return psycopg.connect(
                 host=setting(self.source, "host", settings.host),
                 port=settings.port,
                 dbname=setting(self.source, "database", settings.database),
@@ -216,6 +241,7 @@ class RedshiftExtractor(Extractor):
                 password=credential(self.source, self._secret, "password"),
                 sslmode=settings.ssl_mode,
                 connect_timeout=math.ceil(settings.connect_timeout.total_seconds()),
+                keepalives_idle=_STILL_THERE_S,
                 application_name="headwater",
                 client_encoding="utf8",  # Redshift calls it UNICODE, which psycopg does not know
                 prepare_threshold=None,  # Redshift has no DEALLOCATE ALL
@@ -223,11 +249,6 @@ class RedshiftExtractor(Extractor):
             )
         except psycopg.Error as error:
             raise self._refused(error) from error
-        try:
-            with connection:
-                yield connection
-        except psycopg.Error as error:
-            raise self._told(error) from error
 
     def _refused(self, error: "Error") -> SourceError:
         """Why a login failed: libpq tells it by its text alone, `FATAL` being the server's own word."""
@@ -282,13 +303,13 @@ def _between(start: datetime | None, end: datetime) -> tuple[str, tuple[datetime
     return "FROM {table} WHERE {c} >= %s AND {c} < %s", (start.astimezone(UTC).replace(tzinfo=None), until)
 
 
-def _as_told(connection: "Connection[Any]") -> None:
+def _as_told(cursor: "Cursor[Any]") -> None:
     """Take every value but booleans as the text that the server sent: exact, and whatever it holds."""
     from psycopg.types.string import TextLoader
 
-    for kind in connection.adapters.types:
+    for kind in cursor.adapters.types:
         if kind.name != "bool":
-            connection.adapters.register_loader(kind.oid, TextLoader)
+            cursor.adapters.register_loader(kind.oid, TextLoader)
 
 
 def _as_they_come(declared: Mapping[str, pa.DataType]) -> pa.Schema:

@@ -288,10 +288,9 @@ def _take_first_steps(connection: "SnowflakeConnection") -> None:
             return
         with connection.cursor() as cursor:
             cursor.execute(_FIRST_ANSWER)
-            cursor.fetchone()
-            cursor.execute(_FIRST_ANSWER)
-            for _ in cursor.fetch_arrow_batches():
-                pass
+            for batch in cursor.get_result_batches() or []:
+                next(iter(batch))
+                batch.to_arrow()
         _STEPS_TAKEN.set()
 
 
