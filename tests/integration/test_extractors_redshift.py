@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -56,7 +57,8 @@ class Redshift:
     secret: dict[str, str]
     owner: dict[str, str]
 
-    def sql(self, *statements: str) -> None:
+    def sql(self, *statements: str) -> list[tuple]:
+        """Run them, and give the rows of the last."""
         with psycopg.connect(
             host=self.owner["host"],
             port=self.owner["port"],
@@ -65,7 +67,8 @@ class Redshift:
             password=self.owner["password"],
         ) as connection:
             for statement in statements:
-                connection.execute(statement)
+                told = connection.execute(statement)
+            return told.fetchall() if told.description else []
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +86,9 @@ def redshift() -> Iterator[Redshift]:
 
 
 @pytest.fixture
-def behavior(redshift, contracts) -> RedshiftExtractor:
-    return RedshiftExtractor(redshift.settings, redshift.secret, contracts["redshift_behavior"])
+def behavior(redshift, contracts) -> Iterator[RedshiftExtractor]:
+    with closing(RedshiftExtractor(redshift.settings, redshift.secret, contracts["redshift_behavior"])) as extractor:
+        yield extractor
 
 
 def read(extractor: RedshiftExtractor, *windows: TimeWindow) -> list[dict]:
@@ -265,6 +269,17 @@ def test_a_session_that_is_cut_in_mid_stream_is_unavailable_and_never_a_short_re
 
     with pytest.raises(SourceUnavailable, match="Redshift broke off while reading raw"):
         list(batches)
+
+
+def test_one_login_serves_what_is_asked_in_turn_and_another_follows_where_it_is_lost(redshift, behavior):
+    behavior.clock()
+    read(behavior, TimeWindow(None, END))
+    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'etl_user'"
+    assert redshift.sql(ended) == [(1,)]
+
+    with pytest.raises(SourceUnavailable, match="Redshift broke off"):
+        behavior.clock()
+    assert len(read(behavior, TimeWindow(None, END))) > 0
 
 
 def test_a_wrong_password_is_refused_at_once_and_not_shown(redshift, contracts):
