@@ -96,7 +96,7 @@ def test_what_a_contract_promises_is_the_limit(tmp_path: Path, contracts: Contra
 def test_what_a_contract_promises_is_said_there_alone(
     tmp_path: Path, contracts: Contracts, block: str, key: str
 ) -> None:
-    said = rf"dq\.yaml: tables\.silver\.orders\.{key}: the contract of silver\.orders promises it already"
+    said = rf"dq\.yaml:1: tables\.silver\.orders\.{key}: the contract of silver\.orders promises it already"
     with pytest.raises(ConfigurationError, match=said):
         loaded(tmp_path, promising(contracts), f"tables: {{silver.orders: {{{block}}}}}")
 
@@ -243,7 +243,14 @@ def test_without_a_share_for_a_rule_no_row_may_break_it(tmp_path: Path, contract
 def test_what_is_misspelt_is_an_error_that_names_the_file_and_the_key(
     tmp_path: Path, contracts: Contracts, text: str, said: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=rf"dq\.yaml: .*{said}"):
+    with pytest.raises(ConfigurationError, match=rf"dq\.yaml(:1)?: .*{said}"):
+        loaded(tmp_path, contracts, text)
+
+
+def test_what_is_misspelt_in_a_table_is_told_with_its_line(tmp_path: Path, contracts: Contracts) -> None:
+    text = "tables:\n  silver.orders:\n    refused:\n      amount: 0.1\n    refusd: {}\n"
+
+    with pytest.raises(ConfigurationError, match=r"dq\.yaml:5: tables\.silver\.orders\.refusd is not known"):
         loaded(tmp_path, contracts, text)
 
 

@@ -35,23 +35,28 @@ class ContractFile:
 
     def line(self, place: Place) -> int:
         """The line, from 1, on which `place` begins, or the innermost of what holds it that is there."""
-        try:
-            node = yaml.compose(self.text, yaml.SafeLoader)
-        except yaml.MarkedYAMLError as error:
-            return 1 if error.problem_mark is None else error.problem_mark.line + 1
-        line = 1
-        for step in place:
-            if isinstance(node, yaml.MappingNode):
-                found = next(((key, value) for key, value in node.value if key.value == step), None)
-                if found is None:
-                    return line
-                line, node = found[0].start_mark.line + 1, found[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                line = node.start_mark.line + 1
-            else:
+        return line_of(self.text, place)
+
+
+def line_of(text: str, place: Place) -> int:
+    """The line, from 1, of a YAML document on which `place` begins, or the innermost of what holds it that is there."""
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        return 1 if error.problem_mark is None else error.problem_mark.line + 1
+    line = 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == step), None)
+            if found is None:
                 return line
-        return line
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
 
 
 def contract_files(location: str, aws: AwsSettings) -> list[ContractFile]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headwater.config import Duration
 from headwater.contracts import Contract, Contracts
+from headwater.contracts.files import line_of
 from headwater.contracts.schema_contracts import SchemaContracts, dq_document
 from headwater.errors import ConfigurationError
 from headwater.quality.blocks import PRICED, Drift, SqlExpectation, TableLimits
@@ -44,13 +45,19 @@ def load_limits(path: Path, contracts: Contracts) -> Limits:
     """Read `dq.yaml`.
 
     Raises:
-        ConfigurationError: a key, table, column, rule or severity in it is not known; names the file and the key.
+        ConfigurationError: a key, table, column, rule or severity in it is not known; names the file, line and key.
     """
     limits, findings = read_limits(dq_document(path), contracts)
     if limits is None:
         key, said = findings[0]
-        raise ConfigurationError(f"{path}: {key}{said}")
+        raise ConfigurationError(f"{path}:{line_of(path.read_text(encoding='utf-8'), place_of(key))}: {key}{said}")
     return limits
+
+
+def place_of(key: str) -> tuple[str, ...]:
+    """A dotted key of `dq.yaml` taken apart: a table's name has a dot of its own."""
+    parts = key.split(".")
+    return ("tables", ".".join(parts[1:3]), *parts[3:]) if parts[0] == "tables" and len(parts) > 1 else tuple(parts)
 
 
 def read_limits(document: Mapping[str, Any], contracts: Contracts) -> tuple[Limits | None, list[Finding]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from headwater.config import Settings
 from headwater.contracts import Contract, Contracts
-from headwater.contracts.files import ContractFile, contract_files
+from headwater.contracts.files import contract_files, line_of
 from headwater.contracts.odcs import Problem, Read, read_contracts
 from headwater.contracts.schema_contracts import contracts_location, dq_document
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.extract import EXTRACTORS
 from headwater.object_store import Place
-from headwater.quality.limits import Finding, Limits, read_limits
+from headwater.quality.limits import Finding, Limits, place_of, read_limits
 from headwater.quality.rules import rules
 from headwater.quality.typed import differences
 from headwater.run.trial import Failed, Trials
@@ -80,10 +80,11 @@ def _told(contract: Contract, functions: Mapping[str, TableFunction]) -> Checked
 
 def _of_limits(path: Path, unknown: Sequence[Finding], contracts: Contracts) -> Iterator[Problem]:
     """What `dq.yaml` names and is not there."""
-    file = ContractFile(str(path), "silver", path.stem, path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
     for key, said in unknown:
-        table, place = _place(key, contracts)
-        yield Problem(str(path), f"{key}{said}", file.line(place), table)
+        place = place_of(key)
+        table = place[1].rpartition(".")[2] if place[0] == "tables" and len(place) > 1 else ""
+        yield Problem(str(path), f"{key}{said}", line_of(text, place), table if table in contracts else "")
 
 
 def _of_expectations(trials: Trials, contract: Contract, limits: Limits | None, path: Path) -> Iterator[Problem]:
@@ -95,16 +96,6 @@ def _of_expectations(trials: Trials, contract: Contract, limits: Limits | None, 
         if (wrong := trials.is_counted(expectation, contract)) is not None
     }
     return _of_limits(path, [*found.items()], {contract.name: contract})
-
-
-def _place(key: str, contracts: Contracts) -> tuple[str, tuple[str, ...]]:
-    """The table that a dotted key is about, and the key taken apart: a table's name has a dot of its own."""
-    parts = key.split(".")
-    if parts[0] != "tables" or len(parts) < 3:
-        return "", tuple(parts)
-    table = f"{parts[1]}.{parts[2]}"
-    bare = parts[2] if parts[2] in contracts else ""
-    return bare, ("tables", table, *parts[3:])
 
 
 def _of_settings(settings: Settings, contracts: Contracts) -> Iterator[Problem]:
