@@ -141,6 +141,10 @@ def test_a_contract_is_drafted_from_a_tables_rows(project: Path, table: str, tmp
     again = headwater("contract", "infer", table, "--write", str(file), cwd=project)
     assert again.returncode == 1
     assert f"{file} is there already; --force overwrites it" in again.stderr
+    both = headwater(
+        "contract", "infer", table, "--rows", "200", "--json", "--write", str(file), "--force", cwd=project
+    )
+    assert json.loads(both.stdout) == json.loads(json.dumps(yaml.safe_load(file.read_text("utf-8")), default=str))
 
 
 def test_a_draft_of_a_table_that_is_not_there_says_so(project: Path) -> None:
