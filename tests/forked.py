@@ -24,6 +24,7 @@ FORKED.set_forkserver_preload(
         *("headwater.cli.door", "headwater.run.execute", "headwater.quality.questions"),
         *("pysail.spark", "pyspark.sql.connect.session", "rich.console", "rich.progress"),
         *("snowflake.connector", "psycopg", "httpx", "obstore", "confluent_kafka"),
+        "tests.frozen",
     ]
 )
 

@@ -22,6 +22,7 @@ _PREPARED.set_forkserver_preload(
         *("pyspark.sql.connect.window", "pyspark.sql.connect.client", "pysail.spark", "pandas", "pyarrow.dataset"),
         *("great_expectations", "great_expectations.expectations.core", "deltalake", "duckdb", "jsonschema_rs"),
         *("snowflake.connector", "psycopg", "httpx", "obstore", "confluent_kafka", "pydantic", "yaml", "stamina"),
+        "tests.frozen",
     ]
 )
 

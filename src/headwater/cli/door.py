@@ -4,7 +4,9 @@ Exit codes: 0 all well; 1 an error, or tables that are stale because a source di
 table; 64 the command line was not understood; 130 interrupted.
 """
 
+import atexit
 import faulthandler
+import gc
 import os
 import re
 import sys
@@ -32,6 +34,9 @@ from headwater.errors import EXIT_INTERRUPTED, HeadwaterError, LakeError, disk_i
 
 EXIT_ERROR = 1
 EXIT_USAGE = 64
+
+_GARBAGE = (100_000, 20, 20)
+"""Python's own (700, 10, 10) look through a million objects again and again while libraries are imported."""
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -63,8 +68,16 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
+    gc.set_threshold(*_GARBAGE)
     if sys.stderr is not None:
         faulthandler.enable()  # a library that brings the process down: in which lines of whose, and no values
+    code = EXIT_ERROR
+
+    @atexit.register  # the first to be registered here is the last to be called
+    def leave() -> None:
+        """Leave what the process holds to the system: to take it apart takes Python a second."""
+        os._exit(code)
+
     code = ended(arguments)
     try:
         sys.stdout.flush()

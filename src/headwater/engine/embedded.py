@@ -83,6 +83,8 @@ class EmbeddedEngine:
         _, port = self._server.listening_address
         session: SparkSession = SparkSession.builder.remote(f"sc://127.0.0.1:{port}").create()
         session.conf.set("spark.sql.session.timeZone", "UTC")
+        # Else PySpark looks up, for each of its calls, from which line it came, which Sail has no use for.
+        session.conf.set("spark.python.sql.dataFrameDebugging.enabled", "false")
         return session
 
     def __enter__(self) -> Self:

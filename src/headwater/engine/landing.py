@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from headwater.engine import memory
+
 ROW_ID = "_row_id"
 
 _SPARING: Final[dict[str, Any]] = {"memory_limit": "128MB", "preserve_insertion_order": False}
@@ -57,7 +59,7 @@ class _Identities:
 
     def of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The same batches."""
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with memory.cursor() as connection:
             for batch in batches:
                 self._rows += batch.num_rows
                 if self._rows > _HASHED:

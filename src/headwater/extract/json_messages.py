@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.contracts import Column
+from headwater.engine import memory
 from headwater.extract.from_text import typed
 
 _INTEGERS = ("BIGINT", "UBIGINT")
@@ -39,15 +40,13 @@ class ParsedMessages:
 
 
 class JsonMessages:
-    """Reads messages that are JSON objects into the columns of a contract; closes its DuckDB connection at exit."""
+    """Reads messages that are JSON objects into the columns of a contract; closes its cursor of DuckDB at exit."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        import duckdb
-
         self._columns = columns
         self._known = {column.name for column in columns}
         self._query = _query(columns)
-        self._connection = duckdb.connect(config={"threads": 1, "preserve_insertion_order": True})
+        self._connection = memory.cursor()
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ or grouped as people write it (`555-123-4567`, `0170 1234567`), or of six digits
 phone, tel, mobile and the like. Plain digits elsewhere are no phone number: they are ids, instants and amounts.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import pyarrow as pa
@@ -87,5 +88,10 @@ def without_contacts(texts: pa.Array) -> pa.Array:
 
 def without_contacts_in(text: str) -> str:
     """The same of one text."""
-    replaced: str = without_contacts(pa.array([text], pa.string()))[0].as_py()
+    [replaced] = without_contacts_in_each([text])
     return replaced
+
+
+def without_contacts_in_each(texts: Iterable[str]) -> tuple[str, ...]:
+    """The same of some texts: of fifty it takes no longer than of one, since the patterns are compiled each time."""
+    return tuple(without_contacts(pa.array(texts, pa.string())).to_pylist())

@@ -17,7 +17,7 @@ import great_expectations as gx
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from headwater.masking.embedded import without_contacts_in
+from headwater.masking.embedded import without_contacts_in_each
 from headwater.quality.measures import ExpectMeasure
 from headwater.quality.verdict import without_values
 
@@ -78,7 +78,11 @@ class Suites:
         suite = gx.ExpectationSuite(name=table, expectations=expectations)
         batch = self._batch.get_batch({"dataframe": candidate})
         validated = batch.validate(suite, result_format="BASIC")
-        return {_rule(each): replace(_answer(each), validation=_validation(each)) for each in validated.results}
+        validations = without_contacts_in_each(map(_validation, validated.results))
+        return {
+            _rule(each): replace(_answer(each), validation=validation)
+            for each, validation in zip(validated.results, validations, strict=True)
+        }
 
 
 def _named(question: Question) -> ExpectMeasure:
@@ -101,14 +105,14 @@ def _answer(result: Any) -> Answer:
 
 
 def _validation(result: Any) -> str:
-    """A validation result as JSON, without values of rows, which it may list, and without contacts in any message."""
+    """A validation result as JSON, without values of rows, which it may list."""
     told = result.to_json_dict()
     told["result"] = {name: value for name, value in (told.get("result") or {}).items() if name not in _LISTS}
     for report in _reports(told.get("exception_info") or {}):
         report.pop("exception_traceback", None)
         if said := report.get("exception_message"):
             report["exception_message"] = without_values(str(said))
-    return without_contacts_in(json.dumps(told, sort_keys=True, ensure_ascii=False))
+    return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
 
 def _error(told: Mapping[str, Any]) -> str | None:

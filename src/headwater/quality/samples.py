@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts import Contract
-from headwater.masking.embedded import without_contacts_in
+from headwater.masking.embedded import without_contacts_in_each
 from headwater.masking.masks import EMBEDDED, REDACTED
 from headwater.quality import new_rows
 from headwater.quality.blocks import PRICED
@@ -67,7 +67,7 @@ def of_rows(rows: DataFrame, contract: Contract, masked: Collection[str]) -> Sam
 def records(found: pa.Table) -> tuple[str, ...]:
     """Where versions came from: the Bronze table, and the `_row_id` there."""
     places = zip(found["_input"].to_pylist(), found["_row_id"].to_pylist(), strict=True)
-    return tuple(without_contacts_in(f"{table} {row_id}") for table, row_id in places)
+    return without_contacts_in_each(f"{table} {row_id}" for table, row_id in places)
 
 
 def shown(keys: pa.Table, contract: Contract, masked: Collection[str]) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ def shown(keys: pa.Table, contract: Contract, masked: Collection[str]) -> tuple[
         {name: REDACTED if name in secret and value is not None else value for name, value in row.items()}
         for row in keys.to_pylist()
     )
-    return tuple(without_contacts_in(json.dumps(each, default=str, ensure_ascii=False)) for each in told)
+    return without_contacts_in_each(json.dumps(each, default=str, ensure_ascii=False) for each in told)
 
 
 def _several(rows: DataFrame, columns: list[str]) -> DataFrame:

@@ -3,14 +3,13 @@
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headwater.contracts.drifted import beyond
-from headwater.engine import Head, Staged, Table
+from headwater.engine import Head, Staged, Table, memory
 from headwater.errors import BalanceBroken
 from headwater.quality.newest import looked_up
 from headwater.quality.rules import REFUSED as IS_REFUSED
@@ -150,7 +149,7 @@ class Quarantine:
     def _with_history(self, rows: pa.Table) -> pa.Table:
         """Refused versions with what was known of them before."""
         context = self.reading.context
-        with duckdb.connect() as connection:
+        with memory.cursor() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("judged", rows)
             connection.register("standing", self._held)

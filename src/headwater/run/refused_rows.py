@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import duckdb
 import pyarrow as pa
 
 from headwater.config import Settings
 from headwater.contracts import Contract, Contracts
 from headwater.contracts.drifted import beside_of
+from headwater.engine import memory
 from headwater.engine.embedded import EmbeddedEngine
 from headwater.errors import ConfigurationError
 from headwater.masking.embedded import without_contacts_in
@@ -134,7 +134,7 @@ def _counted(contract: Contract, rows: pa.Table, overdue: datetime) -> Refusals:
         rows = rows.append_column("rules", rules).append_column("refused_at", rows["_ingest_ts"])
     else:
         rows = rows.append_column("landed_at", pa.nulls(rows.num_rows, pa.timestamp("us", tz="UTC")))
-    with duckdb.connect() as connection:
+    with memory.cursor() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("refused", rows.select(["rules", "refused_at", "discarded_at", "landed_at"]))
         of_all, of_rules = (

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from headwater.engine import memory
 
 _PLAIN_PLACES = 6
 """Up to so many decimal places Arrow writes a number without an exponent."""
@@ -19,7 +20,7 @@ class RowIds:
     """
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(config={"threads": 1})
+        self._connection = memory.cursor()
 
     def of(self, batch: pa.RecordBatch) -> pa.Array:
         """The identity of each row of a batch."""

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from headwater.contracts import Contract
 from headwater.engine import Commit, Head, Table
 from headwater.masking import mask_told
-from headwater.masking.embedded import without_contacts_in
+from headwater.masking.embedded import without_contacts_in_each
 from headwater.quality import evidence, samples, shares
 from headwater.quality.evidence import Occasion
 from headwater.quality.freshness import RULE as FRESHNESS
@@ -48,7 +48,7 @@ def batch_samples(context: Context, contract: Contract, batch: BatchShares, brok
         if rule == PARSE:
             positions = {name: samples.some_keys(each.select("position")) for name, each in broken.rejects.items()}
             told = [f"{name} {place}" for name, some in positions.items() for place in some["position"].to_pylist()]
-            found[shares.REFUSED + rule] = Sample(records=tuple(map(without_contacts_in, told[: samples.MOST])))
+            found[shares.REFUSED + rule] = Sample(records=without_contacts_in_each(told[: samples.MOST]))
         elif broken.refused is not None:
             rows = broken.refused.where(F.array_contains(RULES, rule))
             found[shares.REFUSED + rule] = samples.of_versions(rows, contract, masked)
