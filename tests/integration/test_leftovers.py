@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.aws import served
 from headwater.config import AwsSettings
 from headwater.engine import Attempt, Commit, File, Held, Staged, Table
 from headwater.engine.embedded import EmbeddedEngine
+from headwater.engine.files import files_below
 from headwater.object_store import Place
 
 ORDERS = Table("orders", "silver/orders", pa.schema([("_row_id", pa.string()), ("country", pa.string())]), ("country",))
@@ -165,6 +167,24 @@ def test_half_written_files_and_empty_folders_are_removed_on_this_machine(tmp_pa
 
     assert not list(root.rglob("*#*"))
     assert engine.rows(ORDERS, 0) == 1
+
+
+def test_windows_of_a_day_do_not_disturb_each_other_where_one_leaves_nothing(tmp_path: Path) -> None:
+    files = files_below(Place(str(tmp_path / "table")))
+
+    def nothing(number: int) -> None:
+        with files.written(f"day=1/nothing-{number}/part-0.parquet"):
+            pass
+
+    def something(number: int) -> None:
+        with files.written(f"day=1/something-{number}/part-0.parquet") as place:
+            place.write_bytes(b"rows")
+        files.remove([f"day=1/something-{number}/part-0.parquet"])
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(write, number) for number in range(2_000) for write in (nothing, something)]:
+            done.result()
+    assert files.listed("") == []
 
 
 @pytest.mark.parametrize("country", ["United Kingdom", "Côte d'Ivoire", "a/b", "x%20y", "q?#1"])

@@ -26,6 +26,7 @@ _FOOTER_END = 8
 """A Parquet file ends with the length of its footer (4 bytes) and `PAR1`."""
 
 _AT_ONCE = 16
+_TRIES = 100
 _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
 
@@ -94,7 +95,7 @@ class _Folder:
     def written(self, path: str) -> Iterator[Path]:
         """The file is written where it will stand: no commit names it yet."""
         place = self._root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _make(place.parent)
         try:
             yield place
         finally:
@@ -125,6 +126,15 @@ class _Folder:
         stat = path.stat()
         modified = datetime.fromtimestamp(stat.st_mtime, UTC)
         return File(path.relative_to(self._root).as_posix(), stat.st_size, modified)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, of which another window that leaves nothing behind may be removing one."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 class _Bucket:
