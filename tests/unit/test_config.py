@@ -113,6 +113,7 @@ def test_production_names_its_secrets_and_no_secret_stands_in_a_config_file() ->
         ("engine: flink", "config/my.yaml: engine: Input should be 'embedded'"),
         ("fx:\n  max_age_days: soon", "config/my.yaml: fx.max_age_days: Input should be a valid integer"),
         ("tables:\n  a:\n    overlap: 60", "tables.a.overlap: 60 is not a duration such as 30s, 15m, 1h or 2d"),
+        ("state: s3://bucket/state", "config/my.yaml: state: 's3://bucket/state' is no path on this machine"),
         ("sandbox:\n  scale: 0", "sandbox.scale: Input should be greater than 0"),
         ("lake: [1", "config/my.yaml is not valid YAML"),
         ("lake: a\nlake: b", "the key 'lake' is given twice"),

@@ -31,9 +31,15 @@ def _place(value: object, info: ValidationInfo) -> object:
     return os.path.normpath(folder / Path(value).expanduser())
 
 
+def _here(value: object, info: ValidationInfo) -> object:
+    if "://" in str(value):
+        raise ValueError(f"{value!r} is no path on this machine; only lake, state_store and contracts may be elsewhere")
+    return _place(value, info)
+
+
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
 Patience: TypeAlias = Annotated[Duration, Field(gt=timedelta(0))]
 """How long something is waited for: some time."""
-LocalPath: TypeAlias = Annotated[Path, BeforeValidator(_place)]
+LocalPath: TypeAlias = Annotated[Path, BeforeValidator(_here)]
 Location: TypeAlias = Annotated[str, BeforeValidator(_place)]
 """An absolute path or a URI."""
