@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.lake import json_value, lake_clock, print_rows
+from headwater.cli.rows import json_value, print_rows
+from headwater.cli.sandbox import lake_clock
 from headwater.cli.session import Session, common_options, known_table
 
 if TYPE_CHECKING:

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.session import Session, common_options, now
+from headwater.cli.rows import json_value, print_rows
+from headwater.cli.sandbox import lake_clock
+from headwater.cli.session import Session, common_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from headwater.observe.lake import TableStatus
-
-_SHOWN_ROWS = 200
-"""Rows that a table for people has at most; `--csv` and `--json` give all."""
-
-_CELL_WIDTH = 60
 
 
 @click.command(short_help="Each table's rows, version, freshness and verdict.")
@@ -101,16 +98,6 @@ def _document(table: "TableStatus", at: datetime) -> dict[str, Any]:
     }
 
 
-def lake_clock(session: Session) -> datetime:
-    """What is now for this lake: the sandbox's clock where it has one, else the time of day."""
-    if session.settings.sandbox is None:
-        return now()
-
-    from headwater.cli.sandbox import clock
-
-    return clock(session) or now()
-
-
 @click.command(short_help="Read the lake with SQL.")
 @click.argument("sql", required=False)
 @click.option("--csv", "as_csv", is_flag=True, help="All rows as CSV.")
@@ -177,53 +164,3 @@ def _csv_rows(batch: "pa.RecordBatch") -> Iterable[list[str]]:
 
     for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
         yield [cell(value) for value in row]
-
-
-def json_value(value: Any) -> Any:
-    """What JSON lacks: instants in ISO 8601, decimals and bytes as text, so that no digit is lost."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    from headwater.observe.tabular import cell
-
-    return cell(value)
-
-
-def print_rows(header: list[str], rows: list[tuple[Any, ...]]) -> None:
-    """Print rows as a table for people: framed on a terminal, plain otherwise, long values cut."""
-    from headwater.observe.tabular import cell
-
-    shown = [[_short(cell(value)) for value in row] for row in rows[:_SHOWN_ROWS]]
-    numeric = [index for index in range(len(header)) if any(_is_number(row[index]) for row in rows[:_SHOWN_ROWS])]
-    if sys.stdout.isatty():
-        _print_framed(header, shown, numeric)
-    else:
-        from headwater.observe.tabular import aligned
-
-        click.echo("\n".join(aligned(header, shown, right=numeric)))
-    if len(rows) > _SHOWN_ROWS:
-        click.echo(f"({_SHOWN_ROWS} of {len(rows):,} rows; --csv or --json give all)")
-
-
-def _print_framed(header: list[str], rows: list[list[str]], numeric: list[int]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    framed = Table(box=box.SIMPLE_HEAD, header_style="")
-    for index, name in enumerate(header):
-        framed.add_column(Text(name), justify="right" if index in numeric else "left", overflow="fold")
-    for row in rows:
-        framed.add_row(*(Text(value) for value in row))
-    Console(highlight=False).print(framed)
-
-
-def _is_number(value: Any) -> bool:
-    from decimal import Decimal
-
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-
-
-def _short(text: str) -> str:
-    line = text.replace("\n", " ")
-    return line if len(line) <= _CELL_WIDTH else f"{line[: _CELL_WIDTH - 1]}…"

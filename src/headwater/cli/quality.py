@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.lake import json_value, lake_clock, print_rows
+from headwater.cli.rows import json_value, print_rows
+from headwater.cli.sandbox import lake_clock
 from headwater.cli.session import InstantType, Session, common_options, confirm, known_table, say_waiting, why_option
 from headwater.errors import ConfigurationError
 

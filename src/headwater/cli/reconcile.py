@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headwater.cli.lake import json_value, lake_clock
+from headwater.cli.rows import json_value
+from headwater.cli.sandbox import lake_clock
 from headwater.cli.session import InstantType, Session, common_options
 from headwater.cli.watermark import bronze_contract
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.lake import json_value
+from headwater.cli.rows import json_value
 from headwater.cli.session import Session, common_options
 from headwater.errors import EXIT_INTERRUPTED, ConfigurationError
 

@@ -32,6 +32,13 @@ def folder(session: Session) -> Path:
     return session.settings.state / "sandbox"
 
 
+def lake_clock(session: Session) -> datetime:
+    """What is now for this lake: the sandbox's clock where it has one, else the time of day."""
+    if session.settings.sandbox is None:
+        return now()
+    return clock(session) or now()
+
+
 def clock(session: Session) -> datetime | None:
     """What the sandbox holds to be now, or held when it was stopped; None if it never ran."""
     from headwater import sandbox as stand_ins

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headwater.cli.lake import lake_clock
+from headwater.cli.sandbox import lake_clock
 from headwater.cli.session import Session, common_options, confirm, nearest, say_waiting, why_option
 from headwater.errors import ConfigurationError
 
