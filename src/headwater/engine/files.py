@@ -131,7 +131,7 @@ class _Folder:
 def _make(folder: Path) -> None:
     """Make a folder and those above it, of which another window that leaves nothing behind may be removing one."""
     for _ in range(_TRIES):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # what is gone again between two looks is either
             folder.mkdir(parents=True, exist_ok=True)
             return
     folder.mkdir(parents=True, exist_ok=True)
