@@ -182,7 +182,7 @@ def test_windows_of_a_day_do_not_disturb_each_other_where_one_leaves_nothing(tmp
         files.remove([f"day=1/something-{number}/part-0.parquet"])
 
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(write, number) for number in range(2_000) for write in (nothing, something)]:
+        for done in [pool.submit(write, number) for number in range(500) for write in (nothing, something)]:
             done.result()
     assert files.listed("") == []
 
