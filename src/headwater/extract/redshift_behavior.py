@@ -210,7 +210,10 @@ class RedshiftExtractor(Extractor):
         """Log in, unless a login of before is free; after an error it is not used again. Their errors become ours."""
         import psycopg
 
-        connection = self._free.pop() if self._free else self._connect()
+        try:
+            connection = self._free.pop()  # to look before would be a race of two windows for the last one
+        except IndexError:
+            connection = self._connect()
         unhurt = False
         try:
             yield connection
@@ -225,8 +228,9 @@ class RedshiftExtractor(Extractor):
                 self.close()  # what ended this login may have ended the others
 
     def close(self) -> None:
-        while self._free:
-            self._free.pop().close()
+        with suppress(IndexError):
+            while True:
+                self._free.pop().close()
 
     def _connect(self) -> "Connection[Any]":
         import psycopg

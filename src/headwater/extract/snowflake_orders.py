@@ -165,9 +165,9 @@ class SnowflakeExtractor(Extractor):
         from snowflake.connector.vendored.requests.exceptions import RequestException
 
         try:
-            connection = self._free.pop() if self._free else self._answered(self._connect)
-        except errors.Error as error:
-            raise self._refused(error) from error
+            connection = self._free.pop()  # to look before would be a race of two windows for the last one
+        except IndexError:
+            connection = self._log_in()
         unhurt = False
         try:
             self._answered(lambda: _take_first_steps(connection))
@@ -184,8 +184,17 @@ class SnowflakeExtractor(Extractor):
                 self._log_out(connection)
 
     def close(self) -> None:
-        while self._free:
-            self._log_out(self._free.pop())
+        with suppress(IndexError):
+            while True:
+                self._log_out(self._free.pop())
+
+    def _log_in(self) -> "SnowflakeConnection":
+        from snowflake.connector import errors
+
+        try:
+            return self._answered(self._connect)
+        except errors.Error as error:
+            raise self._refused(error) from error
 
     def _log_out(self, connection: "SnowflakeConnection") -> None:
         with suppress(SourceUnavailable):
